@@ -1,0 +1,121 @@
+"""What can go wrong: the caller's fault, ours for now, the operator's.
+
+    AuthCacheError
+    ├── RefusedError               the caller's fault: answer ``status`` with ``challenge(realm)``
+    │   ├── MissingTokenError          401, no credentials that this service takes
+    │   ├── InvalidRequestError        400, credentials twice or malformed
+    │   ├── InvalidTokenError          401, forged, expired, revoked, or of a user who may not enter
+    │   └── InsufficientScopeError     403, a good token that does not reach this far
+    ├── UnavailableError           ours for now: 503 with ``retry_after``
+    └── ConfigurationError         the operator's: also a ValueError, names the argument
+
+No message, attribute or repr here holds a token, a key or the value of a claim.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AuthCacheError",
+    "ConfigurationError",
+    "InsufficientScopeError",
+    "InvalidRequestError",
+    "InvalidTokenError",
+    "MissingTokenError",
+    "RefusedError",
+    "UnavailableError",
+]
+
+
+class AuthCacheError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class RefusedError(AuthCacheError):
+    """The caller's fault: the request is answered with a 4xx.
+
+    ``reason`` is one short word for the operator's logs (``expired``, ``signature``, ``revoked``, …). It is
+    never sent to the client, who must not learn which of them it was.
+    """
+
+    status: ClassVar[int]
+    """The HTTP status that answers the request."""
+    error: ClassVar[str | None]
+    """The error code of RFC 6750, section 3.1; ``None`` where the request held no credentials."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def challenge(self, realm: str = "api") -> str:
+        """The value of ``WWW-Authenticate`` (RFC 6750, section 3; ``realm`` is sent always)."""
+        return f'Bearer realm="{realm}"' if self.error is None else f'Bearer realm="{realm}", error="{self.error}"'
+
+
+class MissingTokenError(RefusedError):
+    """The request holds no bearer token: 401 with a bare challenge.
+
+    ``absent`` tells whether there were no credentials at all, which is what ``optional=True`` lets pass as
+    anonymous, or some of another scheme, which it does not.
+    """
+
+    status = 401
+    error = None
+
+    def __init__(self, *, absent: bool = True) -> None:
+        super().__init__("no credentials" if absent else "scheme")
+        self.absent = absent
+
+
+class InvalidRequestError(RefusedError):
+    """The credentials are malformed or given more than once: 400."""
+
+    status = 400
+    error = "invalid_request"
+
+
+class InvalidTokenError(RefusedError):
+    """The token, or the user it speaks for, is refused: 401, the same to the client whatever the reason."""
+
+    status = 401
+    error = "invalid_token"
+
+
+class InsufficientScopeError(RefusedError):
+    """A good token without the scopes that are needed here: 403, naming ``scopes``."""
+
+    status = 403
+    error = "insufficient_scope"
+
+    def __init__(self, *scopes: str) -> None:
+        super().__init__("scope")
+        self.scopes = scopes
+
+    def challenge(self, realm: str = "api") -> str:
+        """The challenge, with the scopes needed in its ``scope`` attribute."""
+        return f'{super().challenge(realm)}, scope="{" ".join(self.scopes)}"'
+
+
+class UnavailableError(AuthCacheError):
+    """Redis or the loader did not answer in time: nobody knows, so nobody is let in or turned away for good.
+
+    Raised by a request it means 503 and try again. Raised by ``logout``, ``revoke_user`` or ``invalidate`` it
+    means that Redis has not confirmed the change: it may or may not have happened, call again.
+    """
+
+    status: ClassVar[int] = 503
+
+    def __init__(self, reason: str, *, retry_after: int = 1) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+        """Whole seconds, the value of ``Retry-After``."""
+
+
+class ConfigurationError(AuthCacheError, ValueError):
+    """An option is wrong or impossible beside another; the message begins with the option's name."""
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument}: {problem}")
+        self.argument = argument

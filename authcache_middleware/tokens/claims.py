@@ -1,0 +1,44 @@
+"""What a verified token says: the claims, typed where this package reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Claims"]
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Claims(Mapping[str, Any]):
+    """The verified contents of one token: a read-only mapping of every claim, and the ones read here as attributes.
+
+    Times are NumericDates (seconds since 1970, RFC 7519, section 2). A verifier makes these; whoever hands one to
+    ``resolve`` vouches for it.
+    """
+
+    subject: str
+    """Who the token speaks for: the claim that ``subject_claim`` names, ``sub`` by default."""
+    issuer: str | None
+    expires_at: float
+    issued_at: float | None
+    token_id: str | None
+    """``jti``, where the token has one."""
+    session_id: str | None
+    """``sid``, where the token has one."""
+    scopes: tuple[str, ...]
+    """The words of the ``scope`` claim (RFC 8693, section 4.2); empty without one."""
+    members: Mapping[str, Any]
+    """Every claim as it was received."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        return f"<Claims: {', '.join(sorted(self.members))}>"

@@ -1,0 +1,118 @@
+"""Who a request speaks for: the user, the credentials beside him, and the anonymous ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Generic, NamedTuple, TypeVar, final
+
+from authcache_middleware.tokens.claims import Claims
+
+__all__ = ["ANONYMOUS", "NO_CREDENTIALS", "AnonymousUser", "Credentials", "Identity", "User"]
+
+UserT = TypeVar("UserT")
+
+
+@final
+class User(Mapping[str, Any]):
+    """A known user, read-only: what the loader returned, by key (``user["email"]``) and by attribute (``user.email``).
+
+    Values are plain data as the record holds them: text, numbers, booleans, ``None``, ``bytes``, tuples and
+    read-only mappings. A key that is no identifier, or the name of a method here, is reached by ``user[...]``.
+    """
+
+    __slots__ = ("_fields", "identity")
+
+    is_authenticated: Final = True
+
+    def __init__(self, identity: str, fields: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "identity", identity)
+        object.__setattr__(self, "_fields", fields)
+
+    identity: str
+    """The subject of the token: what the loader was called with."""
+    _fields: Mapping[str, Any]
+
+    @property
+    def display_name(self) -> str:
+        """The first of ``display_name``, ``name``, ``username`` that is text, else the identity."""
+        for field in ("display_name", "name", "username"):
+            value = self._fields.get(field)
+            if isinstance(value, str) and value:
+                return value
+        return self.identity
+
+    def __getitem__(self, field: str) -> Any:
+        return self._fields[field]
+
+    def __getattr__(self, field: str) -> Any:
+        if field.startswith("__"):  # copy and pickle ask before there are any fields
+            raise AttributeError(field)
+        try:
+            return self._fields[field]
+        except KeyError:
+            raise AttributeError(f"this user has no field {field!r}") from None
+
+    def __setattr__(self, field: str, value: object) -> None:
+        raise AttributeError(f"a user is read-only: change the row and call invalidate(), {field!r} was not set")
+
+    def __delattr__(self, field: str) -> None:
+        raise AttributeError(f"a user is read-only: {field!r} was not deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"<User with {', '.join(map(str, self._fields))}>"
+
+    def __reduce__(self) -> tuple[type[User], tuple[str, dict[str, Any]]]:
+        return User, (self.identity, dict(self._fields))
+
+
+@final
+class AnonymousUser:
+    """Nobody: stands where a user would on exempt paths, and for requests without credentials if ``optional``."""
+
+    __slots__ = ()
+
+    is_authenticated: Final = False
+    display_name: Final = ""
+    identity: Final = ""
+
+    def __repr__(self) -> str:
+        return "<AnonymousUser>"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request may do: the verified claims, and the scopes in them (``scope["auth"]``)."""
+
+    claims: Claims
+    scopes: tuple[str, ...]
+
+
+class Identity(NamedTuple, Generic[UserT]):
+    """A request's user and credentials, as ``authenticate`` and ``resolve`` return them."""
+
+    user: UserT
+    auth: Credentials
+
+
+ANONYMOUS: Final = AnonymousUser()
+NO_CREDENTIALS: Final = Credentials(
+    Claims(
+        subject="",
+        issuer=None,
+        expires_at=0,
+        issued_at=None,
+        token_id=None,
+        session_id=None,
+        scopes=(),
+        members=MappingProxyType({}),
+    ),
+    (),
+)
