@@ -1,0 +1,1 @@
+"""The store over redis-py: the only place that imports it."""

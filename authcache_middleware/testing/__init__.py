@@ -1,0 +1,1 @@
+"""Doubles and tools for tests, of this package and of yours."""

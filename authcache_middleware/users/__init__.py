@@ -1,0 +1,1 @@
+"""From claims to a user: keys, records and the rule who may enter; all of it pure."""

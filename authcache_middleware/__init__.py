@@ -1,0 +1,1 @@
+"""ASGI and WSGI authentication middleware: bearer tokens to known users, through Redis."""

@@ -1,0 +1,209 @@
+"""What stands under a user's key: a record or a lease. The only place that speaks msgpack.
+
+A record is a msgpack map that any language can read::
+
+    {"v": 1, "iss": text | nil, "sub": text,          # checked against the key it was read from
+     "loaded_at_ms": int, "load_ms": int,             # when its load ended, and how long it took
+     "expires_at_ms": int,                            # when Redis will drop it
+     "user": map | nil,                               # nil: the loader knows no such user
+     "revoked_before_s": int | nil,                   # tokens issued at or before are refused
+     "revoked": {"t:<jti>" | "s:<sid>" | "i:<iat>": until_s}}
+
+A lease is the byte 0xC1, which msgpack never uses, then ``lease:`` and a random id: whoever takes it for a record
+gets a format error and not a wrong user.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgpack
+
+__all__ = [
+    "LEASE_MARK",
+    "MAX_RECORD_BYTES",
+    "NO_REVOCATIONS",
+    "ForeignValueError",
+    "Record",
+    "RecordTooLargeError",
+    "Revocations",
+    "UnreadableValueError",
+    "UnstorableUserError",
+    "is_lease",
+    "new_lease",
+    "pack_record",
+    "read_record",
+]
+
+VERSION: Final = 1
+MAX_RECORD_BYTES: Final = 64 * 1024
+LEASE_MARK: Final = b"\xc1lease:"
+
+
+class UnreadableValueError(Exception):
+    """The bytes are no record of this user: to be treated as a miss and written over."""
+
+
+class ForeignValueError(Exception):
+    """Somebody else's data, or a newer version of ours, stands under the key: to be left alone."""
+
+
+class UnstorableUserError(Exception):
+    """The loader returned what a record cannot hold. The message names the type, never the value."""
+
+
+class RecordTooLargeError(Exception):
+    """The record would pass ``MAX_RECORD_BYTES``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """What has been revoked of one user's tokens; all times are whole seconds since 1970."""
+
+    before_s: int | None = None
+    """Tokens issued at or before this moment are refused."""
+    ids: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Single tokens and sessions (``t:<jti>``, ``s:<sid>``, ``i:<iat>``), each with the time it may be forgotten."""
+
+
+NO_REVOCATIONS: Final = Revocations()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Record:
+    """What is known of one user, as one load found it."""
+
+    issuer: str | None
+    subject: str
+    user: Mapping[str, Any] | None
+    """The loader's row as plain read-only data; ``None`` where it knows no such user."""
+    revocations: Revocations
+    loaded_at_ms: int
+    load_ms: int
+    expires_at_ms: int
+
+
+def new_lease() -> bytes:
+    """A lease that no one else holds: 128 random bits behind the mark."""
+    return LEASE_MARK + os.urandom(16).hex().encode()
+
+
+def is_lease(value: bytes) -> bool:
+    """Whether the bytes under a key say that somebody is loading it."""
+    return value.startswith(LEASE_MARK)
+
+
+def pack_record(record: Record) -> bytes:
+    """The record as bytes.
+
+    ``datetime``, ``date`` and ``time`` become ISO 8601 text, ``UUID`` and ``Decimal`` their usual text, an ``Enum``
+    its value, a set or any other mapping the plain list or map; that is how they come back.
+
+    Raises ``UnstorableUserError`` for what msgpack cannot hold and ``RecordTooLargeError`` past the cap.
+    """
+    shape = {
+        "v": VERSION,
+        "iss": record.issuer,
+        "sub": record.subject,
+        "loaded_at_ms": record.loaded_at_ms,
+        "load_ms": record.load_ms,
+        "expires_at_ms": record.expires_at_ms,
+        "user": record.user,
+        "revoked_before_s": record.revocations.before_s,
+        "revoked": dict(record.revocations.ids),
+    }
+    try:
+        packed: bytes = msgpack.packb(shape, default=_plain)
+    except UnstorableUserError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - msgpack names the value in its messages: only the type may go on
+        raise UnstorableUserError(type(exc).__name__) from None
+    if len(packed) > MAX_RECORD_BYTES:
+        raise RecordTooLargeError(f"{len(packed)} bytes, at most {MAX_RECORD_BYTES} may be stored for a user")
+    return packed
+
+
+def read_record(packed: bytes, *, issuer: str | None, subject: str) -> Record:
+    """The record in bytes that were read from the key of this issuer and subject.
+
+    Raises ``UnreadableValueError`` for anything odd, a record copied from another key included, and
+    ``ForeignValueError`` for a version newer than this package knows.
+    """
+    if len(packed) > MAX_RECORD_BYTES:
+        raise UnreadableValueError("size")
+    try:
+        shape = msgpack.unpackb(
+            packed, use_list=False, object_hook=MappingProxyType, ext_hook=_refuse_ext, strict_map_key=True
+        )
+    except Exception:  # noqa: BLE001 - msgpack raises a dozen kinds, all of which mean the same
+        raise UnreadableValueError("format") from None
+    if not isinstance(shape, MappingProxyType) or (b"\xff" in packed and _holds_timestamp(shape)):
+        raise UnreadableValueError("shape")
+    version = shape.get("v")
+    if type(version) is int and version > VERSION:
+        raise ForeignValueError("version")
+    if version != VERSION or shape.get("sub") != subject or shape.get("iss", "") != issuer:
+        raise UnreadableValueError("owner")
+    return _typed(shape)
+
+
+def _typed(shape: Mapping[str, Any]) -> Record:
+    user, before_s, ids = shape.get("user"), shape.get("revoked_before_s"), shape.get("revoked")
+    times = [shape.get(name) for name in ("loaded_at_ms", "load_ms", "expires_at_ms")]
+    if not (
+        all(type(time) is int for time in times)
+        and (user is None or isinstance(user, MappingProxyType))
+        and (before_s is None or type(before_s) is int)
+        and isinstance(ids, MappingProxyType)
+        and all(type(until_s) is int for until_s in ids.values())
+        and "user" in shape
+    ):
+        raise UnreadableValueError("shape")
+    return Record(
+        shape["iss"],
+        shape["sub"],
+        user,
+        Revocations(before_s, ids),
+        times[0],
+        times[1],
+        times[2],  # type: ignore[arg-type]  # ints, checked above
+    )
+
+
+def _plain(value: object) -> object:
+    match value:
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case uuid.UUID() | decimal.Decimal():
+            return str(value)
+        case enum.Enum():
+            return value.value
+        case Mapping():
+            return dict(value)
+        case set() | frozenset():
+            return list(value)
+        case _:
+            raise UnstorableUserError(f"a value of type {type(value).__name__}")
+
+
+def _refuse_ext(code: int, _data: bytes) -> object:
+    raise UnreadableValueError(f"extension type {code}")
+
+
+def _holds_timestamp(value: object) -> bool:
+    """The one extension type that msgpack decodes unasked; its type is -1, the byte 0xFF."""
+    match value:
+        case Mapping():
+            return any(map(_holds_timestamp, value.values()))
+        case tuple():
+            return any(map(_holds_timestamp, value))
+        case _:
+            return isinstance(value, msgpack.Timestamp)
