@@ -1,0 +1,102 @@
+"""What a verified token must say of whom it speaks for, and until when: pure rules over claims.
+
+Each rule raises ``InvalidTokenError`` with one short reason and never shows a claim's value. Comparisons are written so
+that a number that cannot be compared is refused, not let through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from authcache_middleware.errors import InvalidTokenError
+
+__all__ = [
+    "audience_is_among",
+    "issuer_is",
+    "numeric_date",
+    "optional_id",
+    "read_subject",
+    "refuse_early",
+    "refuse_late",
+    "scope_words",
+]
+
+# No control characters (C0, DEL, C1), which have forged log lines and headers, and nothing that UTF-8 cannot hold.
+_match_identifier = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}").fullmatch
+# The end of the year 9999, the last that a datetime can hold.
+_LAST_DATE = 253_402_300_799
+
+
+def issuer_is(claims: Mapping[str, Any], issuer: str | None) -> str | None:
+    """The issuer, which must be exactly ours; ``None``, with which a token must name none (RFC 7519, section 4.1.1)."""
+    if "iss" in claims if issuer is None else claims.get("iss") != issuer:
+        raise InvalidTokenError("issuer")
+    return issuer
+
+
+def audience_is_among(claims: Mapping[str, Any], audiences: frozenset[str] | None) -> None:
+    """Refuse a token that is for others (RFC 7519, section 4.1.3); with ``None``, one that is for anyone named."""
+    if audiences is None:
+        if "aud" in claims:
+            raise InvalidTokenError("audience")
+        return
+    audience = claims.get("aud")
+    names = [audience] if isinstance(audience, str) else audience
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or audiences.isdisjoint(names):
+        raise InvalidTokenError("audience")
+
+
+def read_subject(claims: Mapping[str, Any], name: str) -> str:
+    """The subject: a string of 1 to 255 characters without control characters."""
+    subject = claims.get(name)
+    if not isinstance(subject, str) or _match_identifier(subject) is None:
+        raise InvalidTokenError("subject")
+    return subject
+
+
+def optional_id(claims: Mapping[str, Any], name: str) -> str | None:
+    """``jti`` or ``sid``, by which a token is revoked: where there is one it must be usable."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if not isinstance(value, str) or _match_identifier(value) is None:
+        raise InvalidTokenError("claims")
+    return value
+
+
+def scope_words(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words of ``scope`` (RFC 8693, section 4.2), which nothing but a space parts (RFC 6749, section 3.3)."""
+    if "scope" not in claims:
+        return ()
+    scope = claims["scope"]
+    if not isinstance(scope, str):
+        raise InvalidTokenError("claims")
+    return tuple(filter(None, scope.split(" ")))
+
+
+def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
+    """``exp``, ``iat`` or ``nbf`` in seconds since 1970 (RFC 7519, section 2); ``None`` without one."""
+    if name not in claims:
+        return None
+    date = claims[name]
+    # Not isinstance: True and False are ints.
+    if (type(date) is not int and type(date) is not float) or not 0 <= date <= _LAST_DATE:
+        raise InvalidTokenError("claims")
+    return float(date)
+
+
+def refuse_late(expires_at: float, now: float, leeway: float) -> None:
+    """Refuse a token that has expired (RFC 7519, section 4.1.4)."""
+    if not now < expires_at + leeway:
+        raise InvalidTokenError("expired")
+
+
+def refuse_early(not_before: float | None, issued_at: float | None, now: float, leeway: float) -> None:
+    """Refuse a token that is not valid yet (RFC 7519, section 4.1.5), or that was issued in the future."""
+    latest = now + leeway
+    if not_before is not None and not not_before <= latest:
+        raise InvalidTokenError("not_yet_valid")
+    if issued_at is not None and not issued_at <= latest:
+        raise InvalidTokenError("not_yet_valid")

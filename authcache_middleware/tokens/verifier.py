@@ -1,0 +1,185 @@
+"""From a token's text to its claims: strict parsing, one prepared key, typed claims, and time last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from authcache_middleware.errors import ConfigurationError, InvalidTokenError
+from authcache_middleware.tokens import rules
+from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet
+from authcache_middleware.tokens.strict import parse_object, split_token
+
+__all__ = ["TokenVerifier"]
+
+_MAX_LEEWAY = 60.0
+_DAY = 24 * 60 * 60.0
+# RFC 7515, section 4.1.11: an extension that is not understood must be refused. None is understood, and of `b64` (RFC
+# 7797) and `zip` (RFC 7516, section 4.1.3) each changes what was signed.
+_REFUSED_HEADER = frozenset({"crit", "b64", "zip"})
+# `cnf`: bound to a key that the sender must prove to hold (RFC 7800), which is not checked here. `events`: a security
+# event or logout token (RFC 8417, section 2.2), which must not be taken for an access token.
+_REFUSED_CLAIMS = frozenset({"cnf", "events"})
+_ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash"})
+_NEVER_ACCESS_TOKENS = frozenset({"logout+jwt", "dpop+jwt", "secevent+jwt"})
+
+
+class TokenVerifier:
+    """Decides which tokens are ours and still valid. Immutable after construction, for any thread; it never waits.
+
+    ``keys`` and ``algorithms``: see ``KeySet``. ``issuer`` must be a token's ``iss`` exactly; ``None`` takes only
+    tokens without ``iss``. ``audience``, one name or several, must have one in ``aud``; ``None`` takes only tokens
+    without ``aud`` (RFC 7519, section 4.1.3). ``leeway``: seconds, 0 to 60, granted on ``exp``, ``nbf`` and ``iat``.
+    ``typ``: the media types taken, where ``None`` stands for a header without one. ``required``: further claims that
+    must be there and not null. ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``:
+    the longest ``exp - iat`` in seconds (of a token without ``iat``: the longest time left). ``require_iat=False``
+    takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash`` or ``c_hash``, for
+    providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Keys,
+        algorithms: Iterable[str],
+        issuer: str | None,
+        audience: str | Iterable[str] | None,
+        leeway: float = 5.0,
+        typ: Iterable[str | None] = ("JWT", "at+jwt", None),
+        required: Iterable[str] = (),
+        subject_claim: str = "sub",
+        max_token_lifetime: float = 30 * _DAY,
+        require_iat: bool = True,
+        reject_id_tokens: bool = False,
+    ) -> None:
+        self._keys = KeySet(keys, algorithms)
+        self._issuer = None if issuer is None else _name("issuer", issuer)
+        self._audiences = _audiences(audience)
+        self._leeway = _seconds("leeway", leeway, most=_MAX_LEEWAY)
+        self._types = _types(typ)
+        self._required = tuple(_names("required", required))
+        self._subject_claim = _name("subject_claim", subject_claim)
+        self._max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=math.inf)
+        if self._max_lifetime == 0:
+            raise ConfigurationError("max_token_lifetime", "must be more than 0")
+        self._require_iat = _switch("require_iat", require_iat)
+        reject = _switch("reject_id_tokens", reject_id_tokens)
+        self._id_token_claims = _ID_TOKEN_CLAIMS if reject else frozenset[str]()
+
+    def verify(self, token: str, now: float) -> Claims:
+        """The claims of ``token``, verified as of ``now`` (wall clock, seconds since 1970).
+
+        Raises ``InvalidTokenError`` for everything else. Its ``reason`` is the first rule broken, in this order:
+        ``oversized``, ``malformed``, ``header``, ``typ``, ``algorithm``, ``key``, ``signature``, ``claims``,
+        ``id_token``, ``issuer``, ``audience``, ``subject``, ``lifetime``, ``expired``, ``not_yet_valid``. So
+        ``expired`` says that all but the time is right, which a logout may rely on.
+        """
+        try:
+            return self._read_claims(self._open(token), now)
+        except InvalidTokenError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - a surprise is no reason to let anyone in; its text may hold claims
+            pass
+        raise InvalidTokenError("malformed")
+
+    def _open(self, token: str) -> dict[str, Any]:
+        """The claims as they were signed by one of our keys, not yet looked at."""
+        header, signed, signature, claims_json = split_token(token)
+        if not _REFUSED_HEADER.isdisjoint(header):
+            raise InvalidTokenError("header")
+        self._check_typ(header)
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self._keys.algorithms:
+            raise InvalidTokenError("algorithm")
+        kid = header.get("kid")
+        if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
+            raise InvalidTokenError("key")
+        chosen, key = self._keys.choose(algorithm, kid)
+        if not chosen.verify(signed, key, signature):
+            raise InvalidTokenError("signature")
+        return parse_object(claims_json, "claims")
+
+    def _check_typ(self, header: Mapping[str, Any]) -> None:
+        # RFC 7515, section 4.1.9 and RFC 8725, section 3.11: case-insensitive, "application/" may be left out.
+        if "typ" in header:
+            typ = header["typ"]
+            if not isinstance(typ, str) or not typ.isascii() or _media_type(typ) not in self._types:
+                raise InvalidTokenError("typ")
+        elif None not in self._types:
+            raise InvalidTokenError("typ")
+
+    def _read_claims(self, claims: dict[str, Any], now: float) -> Claims:
+        if not _REFUSED_CLAIMS.isdisjoint(claims) or any(claims.get(name) is None for name in self._required):
+            raise InvalidTokenError("claims")
+        if not self._id_token_claims.isdisjoint(claims):
+            raise InvalidTokenError("id_token")
+        issuer = rules.issuer_is(claims, self._issuer)
+        rules.audience_is_among(claims, self._audiences)
+        subject = rules.read_subject(claims, self._subject_claim)
+        token_id, session_id = rules.optional_id(claims, "jti"), rules.optional_id(claims, "sid")
+        scopes = rules.scope_words(claims)
+        expires_at, issued_at = rules.numeric_date(claims, "exp"), rules.numeric_date(claims, "iat")
+        not_before = rules.numeric_date(claims, "nbf")
+        if expires_at is None or (issued_at is None and self._require_iat):
+            raise InvalidTokenError("claims")
+        # Bounded, so that whoever revokes a token knows for how long the revocation must be kept.
+        started = now + self._leeway if issued_at is None else issued_at
+        if not expires_at - started <= self._max_lifetime:
+            raise InvalidTokenError("lifetime")
+        # Last, since "expired" must mean that everything else is right.
+        rules.refuse_late(expires_at, now, self._leeway)
+        rules.refuse_early(not_before, issued_at, now, self._leeway)
+        return Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims)
+
+    def __repr__(self) -> str:
+        return f"<TokenVerifier: {self._keys!r}>"
+
+
+def _media_type(typ: str) -> str:
+    return typ.lower().removeprefix("application/")
+
+
+def _types(typ: Iterable[str | None]) -> frozenset[str | None]:
+    if isinstance(typ, (str, bytes, Mapping)) or not isinstance(typ, Iterable):
+        raise ConfigurationError("typ", 'must be a list of media types, such as ["at+jwt", None]')
+    types = frozenset(None if each is None else _media_type(_name("typ", each)) for each in typ)
+    if not types:
+        raise ConfigurationError("typ", "must hold at least one media type, or None for tokens without one")
+    if not types.isdisjoint(_NEVER_ACCESS_TOKENS):
+        raise ConfigurationError("typ", f"{', '.join(sorted(_NEVER_ACCESS_TOKENS))} are not access tokens")
+    return types
+
+
+def _audiences(audience: str | Iterable[str] | None) -> frozenset[str] | None:
+    if audience is None:
+        return None
+    audiences = frozenset([_name("audience", audience)] if isinstance(audience, str) else _names("audience", audience))
+    if not audiences:
+        raise ConfigurationError("audience", "must name at least one; None takes only tokens without aud")
+    return audiences
+
+
+def _names(argument: str, names: Iterable[str]) -> list[str]:
+    if isinstance(names, (str, bytes, Mapping)) or not isinstance(names, Iterable):
+        raise ConfigurationError(argument, "must be a list of strings")
+    return [_name(argument, name) for name in names]
+
+
+def _name(argument: str, name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(argument, "must be a string that is not empty")
+    return name
+
+
+def _seconds(argument: str, seconds: object, *, most: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= most:
+        raise ConfigurationError(argument, f"must be a number of seconds, from 0 to {most:g}")
+    return float(seconds)
+
+
+def _switch(argument: str, switch: object) -> bool:
+    if not isinstance(switch, bool):
+        raise ConfigurationError(argument, "must be True or False")
+    return switch
