@@ -1,0 +1,48 @@
+import pytest
+
+from authcache_middleware.bearer.scopes import authorise, needed_scopes
+from authcache_middleware.errors import ConfigurationError, InsufficientScopeError, MissingTokenError
+from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Credentials
+
+USER = object()
+
+
+def request(*granted):
+    return {"user": USER, "auth": Credentials(NO_CREDENTIALS.claims, granted)}
+
+
+@pytest.mark.parametrize("granted", [("a",), ("a", "b"), ("b", "c", "a")])
+def test_returns_the_user_whose_token_grants_all(granted):
+    assert authorise(request(*granted), "user", "auth", ("a",)) is USER
+
+
+def test_without_scopes_any_known_user_may_enter():
+    assert authorise(request(), "user", "auth", ()) is USER
+
+
+@pytest.mark.parametrize("granted", [(), ("b",), ("a:read",), ("A",), ("a b",)])
+def test_refuses_where_one_is_missing_and_names_all(granted):
+    with pytest.raises(InsufficientScopeError) as refused:
+        authorise(request(*granted), "user", "auth", ("a", "b"))
+    assert refused.value.scopes == ("a", "b")
+
+
+@pytest.mark.parametrize("needed", [(), ("a",)])
+def test_the_anonymous_user_is_asked_for_a_token(needed):
+    with pytest.raises(MissingTokenError):
+        authorise({"user": ANONYMOUS, "auth": NO_CREDENTIALS}, "user", "auth", needed)
+
+
+def test_without_the_middleware_nobody_enters():
+    with pytest.raises(ConfigurationError, match="app: "):
+        authorise({}, "user", "auth", ())
+
+
+@pytest.mark.parametrize("scope", ["", "a b", 'a"', "a\\", "\u00e9", "a\n", ["a"], None])
+def test_refuses_what_is_no_scope(scope):
+    with pytest.raises(ConfigurationError, match="scopes: "):
+        needed_scopes((scope,))
+
+
+def test_keeps_what_is_one():
+    assert needed_scopes(("orders:write", "https://x/y.z")) == ("orders:write", "https://x/y.z")
