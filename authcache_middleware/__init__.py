@@ -1,1 +1,33 @@
 """ASGI and WSGI authentication middleware: bearer tokens to known users, through Redis."""
+
+from authcache_middleware.authcache import AsyncAuthCache, AuthCache
+from authcache_middleware.errors import (
+    AuthCacheError,
+    ConfigurationError,
+    InsufficientScopeError,
+    InvalidRequestError,
+    InvalidTokenError,
+    MissingTokenError,
+    RefusedError,
+    UnavailableError,
+)
+from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.users.user import AnonymousUser, Credentials, Identity, User
+
+__all__ = [
+    "AnonymousUser",
+    "AsyncAuthCache",
+    "AuthCache",
+    "AuthCacheError",
+    "Claims",
+    "ConfigurationError",
+    "Credentials",
+    "Identity",
+    "InsufficientScopeError",
+    "InvalidRequestError",
+    "InvalidTokenError",
+    "MissingTokenError",
+    "RefusedError",
+    "UnavailableError",
+    "User",
+]

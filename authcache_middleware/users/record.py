@@ -33,7 +33,6 @@ __all__ = [
     "NO_REVOCATIONS",
     "ForeignValueError",
     "Record",
-    "RecordTooLargeError",
     "Revocations",
     "UnreadableValueError",
     "UnstorableUserError",
@@ -58,10 +57,6 @@ class ForeignValueError(Exception):
 
 class UnstorableUserError(Exception):
     """The loader returned what a record cannot hold. The message names the type, never the value."""
-
-
-class RecordTooLargeError(Exception):
-    """The record would pass ``MAX_RECORD_BYTES``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +102,7 @@ def pack_record(record: Record) -> bytes:
     ``datetime``, ``date`` and ``time`` become ISO 8601 text, ``UUID`` and ``Decimal`` their usual text, an ``Enum``
     its value, a set or any other mapping the plain list or map; that is how they come back.
 
-    Raises ``UnstorableUserError`` for what msgpack cannot hold and ``RecordTooLargeError`` past the cap.
+    Raises ``UnstorableUserError`` for what msgpack cannot hold. Whoever stores it looks at its length first.
     """
     shape = {
         "v": VERSION,
@@ -121,23 +116,20 @@ def pack_record(record: Record) -> bytes:
         "revoked": dict(record.revocations.ids),
     }
     try:
-        packed: bytes = msgpack.packb(shape, default=_plain)
+        return bytes(msgpack.packb(shape, default=_plain))
     except UnstorableUserError:
         raise
     except Exception as exc:  # noqa: BLE001 - msgpack names the value in its messages: only the type may go on
         raise UnstorableUserError(type(exc).__name__) from None
-    if len(packed) > MAX_RECORD_BYTES:
-        raise RecordTooLargeError(f"{len(packed)} bytes, at most {MAX_RECORD_BYTES} may be stored for a user")
-    return packed
 
 
-def read_record(packed: bytes, *, issuer: str | None, subject: str) -> Record:
+def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: int = MAX_RECORD_BYTES) -> Record:
     """The record in bytes that were read from the key of this issuer and subject.
 
     Raises ``UnreadableValueError`` for anything odd, a record copied from another key included, and
     ``ForeignValueError`` for a version newer than this package knows.
     """
-    if len(packed) > MAX_RECORD_BYTES:
+    if len(packed) > max_bytes:
         raise UnreadableValueError("size")
     try:
         shape = msgpack.unpackb(
@@ -156,26 +148,21 @@ def read_record(packed: bytes, *, issuer: str | None, subject: str) -> Record:
 
 
 def _typed(shape: Mapping[str, Any]) -> Record:
-    user, before_s, ids = shape.get("user"), shape.get("revoked_before_s"), shape.get("revoked")
-    times = [shape.get(name) for name in ("loaded_at_ms", "load_ms", "expires_at_ms")]
+    try:
+        user, before_s, ids = shape["user"], shape["revoked_before_s"], shape["revoked"]
+        loaded_at_ms, load_ms, expires_at_ms = shape["loaded_at_ms"], shape["load_ms"], shape["expires_at_ms"]
+    except KeyError:
+        raise UnreadableValueError("shape") from None
     if not (
-        all(type(time) is int for time in times)
-        and (user is None or isinstance(user, MappingProxyType))
+        (user is None or isinstance(user, MappingProxyType))
         and (before_s is None or type(before_s) is int)
         and isinstance(ids, MappingProxyType)
         and all(type(until_s) is int for until_s in ids.values())
-        and "user" in shape
+        and type(loaded_at_ms) is type(load_ms) is type(expires_at_ms) is int
     ):
         raise UnreadableValueError("shape")
-    return Record(
-        shape["iss"],
-        shape["sub"],
-        user,
-        Revocations(before_s, ids),
-        times[0],
-        times[1],
-        times[2],  # type: ignore[arg-type]  # ints, checked above
-    )
+    revocations = Revocations(before_s, ids)
+    return Record(shape["iss"], shape["sub"], user, revocations, loaded_at_ms, load_ms, expires_at_ms)
 
 
 def _plain(value: object) -> object:

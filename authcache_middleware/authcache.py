@@ -1,0 +1,271 @@
+"""The two faces of one flow: ``AsyncAuthCache`` is awaited, ``AuthCache`` blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import fields
+from inspect import Parameter, Signature
+from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
+
+from authcache_middleware.bearer.header import bearer_token
+from authcache_middleware.cache.flow import Durations, UserFlow
+from authcache_middleware.cache.store import Store
+from authcache_middleware.errors import InvalidTokenError, UnavailableError
+from authcache_middleware.options import Options, OptionsDict
+from authcache_middleware.redis.connect import RedisTarget
+from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, Runtime, finish
+from authcache_middleware.sessions.revocation import Revoker
+from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.verifier import TokenVerifier
+from authcache_middleware.users.keys import UserKeys, is_subject
+from authcache_middleware.users.policy import judge
+from authcache_middleware.users.record import Record
+from authcache_middleware.users.typed import UserType, user_factory
+from authcache_middleware.users.user import Credentials, Identity, User
+
+__all__ = ["AsyncAuthCache", "AuthCache", "Headers"]
+
+UserT = TypeVar("UserT")
+Headers = Iterable[tuple[str | bytes, str | bytes]]
+"""Header fields as they came, names in any case; one that came twice stands there twice."""
+
+_TOKEN_OPTIONS: Final = (
+    "keys", "algorithms", "issuer", "audience", "leeway", "typ", "required", "subject_claim", "max_token_lifetime",
+    "require_iat", "reject_id_tokens",
+)  # fmt: skip
+
+_log = logging.getLogger("authcache_middleware")
+
+
+class _Engine:
+    """What lives and dies with one event loop, or with one process: connections, flights, the loader's places."""
+
+    def __init__(self, runtime: Runtime, store: Store, keys: UserKeys, options: Options) -> None:
+        self.runtime = runtime
+        self.store = store
+        self.work = runtime.work(options.load_user, places=options.loader_concurrency, timeout=options.loader_timeout)
+        self.users = UserFlow(
+            store,
+            runtime=runtime,
+            clock=options.clock,
+            loader=self.work,
+            keys=keys,
+            issuer=options.issuer,
+            durations=Durations(options.ttl, options.negative_ttl, options.lease, options.deadline),
+        )
+        self.revoker = Revoker(store, keys=keys, max_token_lifetime=options.max_token_lifetime, leeway=options.leeway)
+
+    async def aclose(self) -> None:
+        await self.runtime.aclose()
+        self.work.close()
+        await self.store.aclose()
+
+
+class _Story(Generic[UserT]):
+    """The flow from headers to a user, and what ends it; as coroutines that suspend only where the runtime does."""
+
+    def __init__(self, runtime: type[AsyncRuntime | BlockingRuntime], redis: object, options: dict[str, Any]) -> None:
+        self._options = Options(**options)
+        self._verifier = TokenVerifier(**{name: getattr(self._options, name) for name in _TOKEN_OPTIONS})
+        self._keys = UserKeys(self._options.prefix, self._options.alias)
+        self._make_user = user_factory(self._options.user_type)
+        self._runtime = runtime
+        self._store = redis if isinstance(redis, Store) else None
+        self._target = (
+            None
+            if self._store is not None
+            else RedisTarget(
+                redis,
+                asynchronous=runtime is AsyncRuntime,
+                timeout=self._options.store_timeout,
+                max_connections=self._options.max_connections,
+            )
+        )
+        self._engines: dict[object, _Engine] = {}
+        runtime.refuse(self._options.load_user)
+
+    async def authenticate(self, headers: Headers) -> Identity[UserT]:
+        """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
+
+        Waits for Redis and perhaps the loader, ``deadline`` seconds at most. Raises ``MissingTokenError`` (401, nothing
+        there), ``InvalidRequestError`` (400, malformed or twice), ``InvalidTokenError`` (401, forged, expired, revoked,
+        or of a user who is unknown or not active) or ``UnavailableError`` (503, Redis or the loader did not answer).
+        """
+        claims = self._verifier.verify(bearer_token(headers), self._options.clock.wall())
+        return self._identity(await self._engine().users.record(claims.subject), claims)
+
+    async def resolve(self, claims: Claims) -> Identity[UserT]:
+        """The user of claims that were verified before, as he is *now*: for a connection that has been open for long.
+
+        Raises and waits as ``authenticate`` does; claims whose time has passed are ``InvalidTokenError``.
+        """
+        if claims.expires_at + self._options.leeway <= self._options.clock.wall():
+            raise InvalidTokenError("expired")
+        if claims.issuer != self._options.issuer:
+            raise InvalidTokenError("issuer")
+        return self._identity(await self._engine().users.record(claims.subject), claims)
+
+    async def invalidate(self, user_id: str) -> None:
+        """The user's row has changed: whoever asks from here on gets it loaded again. Commit first, then call this.
+
+        One ``DEL`` of ``key(user_id)``, which any other client may send as well. Raises ``UnavailableError`` when Redis
+        has not confirmed it: it may or may not have happened.
+        """
+        await self._engine().revoker.cached(_subject(user_id))
+
+    async def logout(self, token: str) -> None:
+        """End this one token: refused from here on, by every service that shares the Redis.
+
+        It is verified first: a forged one raises ``InvalidTokenError``, an expired one needs no ending and is left
+        alone. Revoked by its ``jti``; without one by (issuer, subject, ``iat``), which is exact but for a token of the
+        same user issued in the same moment; with neither (``require_iat=False``) this is a ``ConfigurationError``.
+        Raises ``UnavailableError`` when Redis has not confirmed it.
+        """
+        now = self._options.clock.wall()
+        try:
+            claims = self._verifier.verify(token, now)
+        except InvalidTokenError as exc:
+            if exc.reason == "expired":  # found last: everything else about it was right
+                return
+            raise
+        await self._engine().revoker.token(claims, now=now)
+
+    async def revoke_user(self, user_id: str) -> None:
+        """End every token of the user that was issued up to now + ``leeway``, by the clock of Redis.
+
+        A login within the leeway after this is refused too: its token cannot be told from one that was issued before
+        by a clock that runs ahead. Raises ``UnavailableError`` when Redis has not confirmed it.
+        """
+        await self._engine().revoker.user(_subject(user_id))
+
+    async def aclose(self) -> None:
+        """Wait for loads under way and close the connections; a ready client stays open. May be used again after."""
+        engine = self._engines.pop(self._runtime.place(), None)
+        if engine is not None:
+            await engine.aclose()
+
+    def key(self, user_id: str) -> str:
+        """The key in Redis whose ``DEL`` invalidates this user."""
+        return self._keys.record(_subject(user_id))
+
+    def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
+        try:
+            verdict = judge(record, claims, self._options.is_active)
+            if verdict == "active" and record.user is not None:
+                return Identity(self._make_user(claims.subject, record.user), Credentials(claims, claims.scopes))
+        except Exception as exc:
+            _log.error("is_active or user_type raised %s for a user", type(exc).__name__)
+            raise UnavailableError("is_active or user_type") from exc
+        raise InvalidTokenError(verdict)
+
+    def _engine(self) -> _Engine:
+        place = self._runtime.place()
+        return self._engines.get(place) or self._started(place)
+
+    def _started(self, place: object) -> _Engine:
+        for other, engine in list(self._engines.items()):  # a closed loop's, or a forked child's parent's
+            if engine.runtime.is_over():
+                self._engines.pop(other, None)
+        store = self._store or (self._target and self._target.open())
+        assert store is not None  # noqa: S101 - one of the two was made in the constructor
+        return self._engines.setdefault(place, _Engine(self._runtime(), store, self._keys, self._options))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._verifier!r}, keys {self._keys.record('…')}>"
+
+
+def _subject(user_id: str) -> str:
+    if not isinstance(user_id, str):
+        raise TypeError(f"user_id: must be a str, as in the token, not {type(user_id).__name__}")
+    if not is_subject(user_id):
+        raise ValueError("user_id: must have 1 to 255 characters, none of them a control character")
+    return user_id
+
+
+def _signature() -> Signature:
+    """What ``help`` and editors show: every option with its default."""
+    source = Parameter("redis", Parameter.POSITIONAL_OR_KEYWORD, annotation="str | Redis | Store")
+    options = [
+        Parameter(option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
+        for option in fields(Options)
+    ]
+    return Signature([source, *options])
+
+
+class AsyncAuthCache(_Story[UserT]):
+    """Known users for asyncio applications: tokens verified, users resolved through Redis, logouts seen by everyone.
+
+    ``redis``: a URL (``redis://``, ``rediss://``, ``unix://``), a ready ``redis.asyncio`` client, or a ``Store``. The
+    options are those of ``Options``. Nothing is opened by the constructor; connections and tasks belong to the event
+    loop that calls, and each loop gets its own. Raises ``ConfigurationError``, which names the option.
+    """
+
+    __signature__ = _signature()
+
+    @overload
+    def __init__(self: AsyncAuthCache[User], redis: object, **options: Unpack[OptionsDict]) -> None: ...
+    @overload
+    def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[OptionsDict]) -> None: ...
+    def __init__(self, redis: object, **options: Any) -> None:
+        super().__init__(AsyncRuntime, redis, options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+
+class AuthCache(Generic[UserT]):
+    """The same for blocking applications: WSGI servers, workers, scripts. For any number of threads or greenlets.
+
+    Every method waits in the calling thread and otherwise does as its namesake of ``AsyncAuthCache``. There is no event
+    loop and no thread behind it; a forked child opens connections of its own. ``load_user`` is a plain function.
+    """
+
+    __signature__ = _signature()
+
+    @overload
+    def __init__(self: AuthCache[User], redis: object, **options: Unpack[OptionsDict]) -> None: ...
+    @overload
+    def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[OptionsDict]) -> None: ...
+    def __init__(self, redis: object, **options: Any) -> None:
+        self._story: _Story[UserT] = _Story(BlockingRuntime, redis, options)
+
+    def authenticate(self, headers: Headers) -> Identity[UserT]:
+        """See ``AsyncAuthCache.authenticate``."""
+        return finish(self._story.authenticate(headers))
+
+    def resolve(self, claims: Claims) -> Identity[UserT]:
+        """See ``AsyncAuthCache.resolve``."""
+        return finish(self._story.resolve(claims))
+
+    def invalidate(self, user_id: str) -> None:
+        """See ``AsyncAuthCache.invalidate``."""
+        finish(self._story.invalidate(user_id))
+
+    def logout(self, token: str) -> None:
+        """See ``AsyncAuthCache.logout``."""
+        finish(self._story.logout(token))
+
+    def revoke_user(self, user_id: str) -> None:
+        """See ``AsyncAuthCache.revoke_user``."""
+        finish(self._story.revoke_user(user_id))
+
+    def close(self) -> None:
+        """Close the connections of this process; a ready client stays open. May be used again after."""
+        finish(self._story.aclose())
+
+    def key(self, user_id: str) -> str:
+        """See ``AsyncAuthCache.key``."""
+        return self._story.key(user_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._story).replace("_Story", "AuthCache", 1)

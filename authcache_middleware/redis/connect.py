@@ -1,0 +1,142 @@
+"""From a URL or a ready client to something that sends commands: the one door to redis-py."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final, final
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from authcache_middleware.errors import ConfigurationError, UnavailableError
+from authcache_middleware.redis.store import RedisStore
+from authcache_middleware.runtime import at_most, is_async_callable
+from authcache_middleware.users.record import ForeignValueError
+
+__all__ = ["RedisTarget"]
+
+_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+
+_log = logging.getLogger("authcache_middleware")
+
+
+@final
+class RedisTarget:
+    """Where the Redis is: a URL, of which each event loop and each process opens its own pool, or a ready client.
+
+    A ready client keeps its own settings and its own loop, and is not closed here. Connections are opened by the first
+    commands, never in a constructor.
+    """
+
+    def __init__(self, source: object, *, asynchronous: bool, timeout: float, max_connections: int) -> None:
+        self._source = source
+        self._asynchronous = asynchronous
+        self._timeout = timeout
+        self._max_connections = max_connections
+        if isinstance(source, str):
+            self._refuse_bad_url(source)
+        else:
+            self._refuse_bad_client(source)
+
+    def open(self) -> RedisStore:
+        """A store for the running loop, or for this process."""
+        if self._asynchronous:
+            return RedisStore(_AsyncCommands(self._client(), self._timeout, owned=self._owned))
+        return RedisStore(_BlockingCommands(self._client(), owned=self._owned))
+
+    @property
+    def _owned(self) -> bool:
+        return isinstance(self._source, str)
+
+    def _client(self) -> Any:
+        if not isinstance(self._source, str):
+            return self._source
+        # RESP2: under RESP3 redis-py 8.1 hands out connections that the server has closed. One retry covers a
+        # connection that died idle; a server that does not answer is not asked twice.
+        module: Any = redis.asyncio if self._asynchronous else redis
+        retry: Any = redis.asyncio.retry.Retry if self._asynchronous else redis.retry.Retry
+        pool = module.BlockingConnectionPool.from_url(
+            self._source,
+            protocol=2,
+            decode_responses=False,
+            max_connections=self._max_connections,
+            timeout=self._timeout,
+            socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout,
+            retry=retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+        )
+        return module.Redis.from_pool(pool)
+
+    def _refuse_bad_url(self, url: str) -> None:
+        if not url.startswith(_SCHEMES):
+            raise ConfigurationError("redis", f"the URL must begin with one of {', '.join(_SCHEMES)}")
+        try:
+            self._client()
+        except Exception as exc:  # noqa: BLE001 - a URL may hold a password: only the kind of error goes on
+            raise ConfigurationError("redis", f"the URL cannot be used ({type(exc).__name__})") from None
+
+    def _refuse_bad_client(self, client: Any) -> None:
+        execute = getattr(client, "execute_command", None)
+        if not callable(execute) or not hasattr(client, "get_encoder"):
+            raise ConfigurationError("redis", f"must be a URL, a Redis client or a store, not {type(client).__name__}")
+        if is_async_callable(execute) != self._asynchronous:
+            wanted = "redis.asyncio.Redis" if self._asynchronous else "redis.Redis"
+            raise ConfigurationError("redis", f"this face needs a client of the kind of {wanted}")
+        if client.get_encoder().decode_responses:
+            raise ConfigurationError("redis", "records are bytes: the client must not be set to decode_responses")
+        if not self._asynchronous and not _has_timeout(client):
+            _log.warning("the Redis client has no socket_timeout: a server that hangs will hang every request")
+
+
+class _AsyncCommands:
+    def __init__(self, client: Any, timeout: float, *, owned: bool) -> None:
+        self._client = client
+        self._execute = client.execute_command
+        self._timeout = timeout
+        self._owned = owned
+
+    async def send(self, *command: str | bytes | int) -> Any:
+        try:
+            if self._owned:  # its socket and pool timeouts are ours
+                return await self._execute(*command)
+            async with at_most(self._timeout):
+                return await self._execute(*command)
+        except ResponseError as exc:
+            raise _translated(exc) from exc
+        except (RedisError, OSError) as exc:  # TimeoutError is an OSError
+            raise UnavailableError("redis") from exc
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._client.aclose()
+
+
+class _BlockingCommands:
+    def __init__(self, client: Any, *, owned: bool) -> None:
+        self._client = client
+        self._execute = client.execute_command
+        self._owned = owned
+
+    async def send(self, *command: str | bytes | int) -> Any:
+        try:
+            return self._execute(*command)
+        except ResponseError as exc:
+            raise _translated(exc) from exc
+        except (RedisError, OSError) as exc:
+            raise UnavailableError("redis") from exc
+
+    async def aclose(self) -> None:
+        if self._owned:
+            self._client.close()
+
+
+def _translated(error: ResponseError) -> Exception:
+    # inside a script the server puts the script's own words around it
+    return ForeignValueError("another type") if "WRONGTYPE" in str(error) else UnavailableError("redis")
+
+
+def _has_timeout(client: Any) -> bool:
+    pool = getattr(client, "connection_pool", None)
+    return pool is None or pool.connection_kwargs.get("socket_timeout") is not None
