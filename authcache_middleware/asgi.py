@@ -1,0 +1,206 @@
+"""ASGI: the middleware, and the checks for applications without a framework."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
+
+from authcache_middleware.bearer.answers import Answers, Refusal, RefusalBody
+from authcache_middleware.bearer.paths import ExemptPaths, asgi_path
+from authcache_middleware.bearer.scopes import authorise, needed_scopes
+from authcache_middleware.errors import (
+    ConfigurationError,
+    MissingTokenError,
+    RefusedError,
+    UnavailableError,
+)
+from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
+
+__all__ = ["AuthCacheMiddleware", "Refusal", "RefusalBody", "current_user", "requires"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# From these on an answer cannot be replaced by another.
+_STARTS = frozenset(
+    {
+        "http.response.start",
+        "websocket.accept",
+        "websocket.close",
+        "websocket.http.response.start",
+    }
+)
+_LIFESPAN_ENDS = frozenset(
+    {
+        "lifespan.shutdown.complete",
+        "lifespan.shutdown.failed",
+        "lifespan.startup.failed",
+    }
+)
+
+
+class AsyncFace(Protocol):
+    """What the middleware asks of ``AsyncAuthCache``."""
+
+    async def authenticate(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any]:
+        """Who the request speaks for."""
+
+    async def aclose(self) -> None:
+        """Gives back what is open; called at the end of the application's lifespan."""
+
+
+class AuthCacheMiddleware:
+    """Lets HTTP requests and WebSockets with a good token through, as ``scope["user"]`` and ``scope["auth"]``.
+
+    Others are answered: 400, 401 or 403 with a challenge (RFC 6750, section 3), 503 with ``Retry-After`` while
+    nobody knows. A refused WebSocket gets the same answer where the server has ``websocket.http.response``, else
+    it is closed with 1008 before it is accepted. Refusals and outages that the application itself raises
+    (``requires``, ``await auth.logout(…)``) are answered too, as long as it has not begun to answer; its other
+    exceptions pass.
+
+    ``exempt`` paths pass as the anonymous user (see ``ExemptPaths``). With ``optional`` so do requests without any
+    credentials; bad ones are still refused. With ``allow_preflight`` so do CORS preflights. ``refusal_body`` shapes
+    the body of a refusal.
+
+    ``auth`` is closed before the server is told that the application's lifespan is over. An application that
+    takes no part in the lifespan closes it itself.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        auth: AsyncFace,
+        exempt: Iterable[str] = (),
+        optional: bool = False,
+        allow_preflight: bool = False,
+        realm: str = "api",
+        refusal_body: RefusalBody | None = None,
+    ) -> None:
+        if not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
+            raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
+        self.app = app
+        self._auth = auth
+        self.exempt = ExemptPaths(exempt)
+        self.optional = optional
+        self._allow_preflight = allow_preflight
+        self._answers = Answers(realm=realm, refusal_body=refusal_body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one connection, or hands it to the application."""
+        kind = scope["type"]
+        if kind not in {"http", "websocket"}:
+            await self.app(scope, receive, self._closing(send) if kind == "lifespan" else send)
+            return
+        try:
+            user, auth = await self._identify(scope)
+        except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
+            await self._refuse(error, scope, receive, send)
+            return
+        # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
+        scope["user"] = user
+        scope["auth"] = auth
+        if kind == "websocket":
+            receive = _Connect(receive)
+
+        started = False
+
+        # Not a coroutine function: it returns the server's own awaitable, and so costs half as much.
+        def watched(message: Message) -> Awaitable[None]:
+            nonlocal started
+            if message["type"] in _STARTS:
+                started = True
+            return send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except (RefusedError, UnavailableError) as error:
+            if started:
+                raise
+            await self._refuse(error, scope, receive, send)
+
+    async def _identify(self, scope: Scope) -> tuple[Any, Any]:
+        if self.exempt and self.exempt.match(asgi_path(scope), scope.get("raw_path")):
+            return ANONYMOUS, NO_CREDENTIALS
+        if self._allow_preflight and _is_preflight(scope):
+            return ANONYMOUS, NO_CREDENTIALS
+        try:
+            return await self._auth.authenticate(scope["headers"])
+        except MissingTokenError as missing:
+            if self.optional and missing.absent:
+                return ANONYMOUS, NO_CREDENTIALS
+            raise
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._answers.of(error)
+        kind, body = "http.response", answer.body
+        if scope["type"] == "websocket":
+            # The specification lets a server wait for the handshake's answer until its connect was received.
+            await (receive if isinstance(receive, _Connect) else _Connect(receive)).received()
+            if "websocket.http.response" not in (scope.get("extensions") or {}):
+                await send({"type": "websocket.close", "code": 1008, "reason": ""})
+                return
+            kind = "websocket.http.response"
+        elif scope["method"] == "HEAD":
+            body = b""
+        headers = [(name.lower().encode("ascii"), field.encode("latin-1")) for name, field in answer.headers]
+        await send({"type": f"{kind}.start", "status": answer.status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": body})
+
+    def _closing(self, send: Send) -> Send:
+        """``send`` that closes the face before the end of the lifespan is told: the server may stop right after."""
+
+        async def closing(message: Message) -> None:
+            if message["type"] in _LIFESPAN_ENDS:
+                try:
+                    await self._auth.aclose()
+                finally:
+                    await send(message)
+            else:
+                await send(message)
+
+        return closing
+
+
+class _Connect:
+    """``receive`` that remembers whether the handshake was received: asked twice, a server waits for ever."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._received = False
+
+    async def __call__(self) -> Message:
+        self._received = True
+        return await self._receive()
+
+    async def received(self) -> None:
+        """Returns once ``websocket.connect`` was received, by the application or here."""
+        if not self._received:
+            await self()
+
+
+def current_user(scope: Scope) -> User:
+    """The known user of a request; the anonymous one, who stands in ``scope["user"]``, raises ``MissingTokenError``."""
+    return authorise(scope, "user", "auth", ())
+
+
+def requires(*scopes: str) -> Callable[[Scope], User]:
+    """A check that returns the request's known user, whose token grants all of ``scopes``.
+
+    It raises ``MissingTokenError`` (401) or ``InsufficientScopeError`` (403), which the middleware answers. A name
+    that is no scope raises ``ConfigurationError`` at once.
+    """
+    needed = needed_scopes(scopes)
+    return lambda scope: authorise(scope, "user", "auth", needed)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """A CORS preflight, as the Fetch standard (section 3.2.2) defines it; browsers send it without credentials."""
+    if scope["type"] != "http" or scope["method"] != "OPTIONS":
+        return False
+    names = {name.lower() for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names

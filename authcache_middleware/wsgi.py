@@ -1,0 +1,157 @@
+"""WSGI: the middleware, and the checks for applications without a framework (PEP 3333)."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from authcache_middleware.bearer.answers import Answer, Answers, Refusal, RefusalBody
+from authcache_middleware.bearer.paths import ExemptPaths, wsgi_path
+from authcache_middleware.bearer.scopes import authorise, needed_scopes
+from authcache_middleware.errors import (
+    ConfigurationError,
+    MissingTokenError,
+    RefusedError,
+    UnavailableError,
+)
+from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+__all__ = ["AuthCacheMiddleware", "Refusal", "RefusalBody", "current_user", "requires"]
+
+Environ = dict[str, Any]
+
+
+class Face(Protocol):
+    """What the middleware asks of ``AuthCache``."""
+
+    def authenticate(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any]:
+        """Who the request speaks for."""
+
+    def close(self) -> None:
+        """Gives back what is open."""
+
+
+class AuthCacheMiddleware:
+    """Lets requests with a good token through, and says in ``environ`` who they speak for.
+
+    ``environ["authcache.user"]`` is the user, ``environ["authcache.auth"]`` the credentials, ``REMOTE_USER`` the
+    token's subject (UTF-8 as PEP 3333 wants it; not there for the anonymous user).
+
+    Others are answered: 400, 401 or 403 with a challenge (RFC 6750, section 3), 503 with ``Retry-After`` while
+    nobody knows. Refusals and outages that the application itself raises when it is called are answered too, as
+    long as nothing was sent; its other exceptions pass, and so does whatever it raises while it is iterated.
+    ``environ["authcache.answer"]`` is a function from such an error to its ``Answer``, for frameworks that catch
+    exceptions themselves.
+
+    ``exempt`` paths pass as the anonymous user (see ``ExemptPaths``). With ``optional`` so do requests without any
+    credentials; bad ones are still refused. With ``allow_preflight`` so do CORS preflights. ``refusal_body`` shapes
+    the body of a refusal.
+
+    WSGI has no end of its own: call ``close()`` where the process ends.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        auth: Face,
+        exempt: Iterable[str] = (),
+        optional: bool = False,
+        allow_preflight: bool = False,
+        realm: str = "api",
+        refusal_body: RefusalBody | None = None,
+    ) -> None:
+        authenticate = getattr(auth, "authenticate", None)
+        if not callable(authenticate) or inspect.iscoroutinefunction(authenticate):
+            raise ConfigurationError("auth", f"a WSGI application needs an AuthCache, not {type(auth).__name__}")
+        self.app = app
+        self._auth = auth
+        self.exempt = ExemptPaths(exempt)
+        self.optional = optional
+        self._allow_preflight = allow_preflight
+        self._answers = Answers(realm=realm, refusal_body=refusal_body)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answers one request, or hands it to the application."""
+        # A front end's word, or a client's by way of a careless one: identity comes from verified tokens only.
+        environ.pop("REMOTE_USER", None)
+        try:
+            user, auth = self._identify(environ)
+        except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
+            return self._refuse(error, environ, start_response)
+        environ["authcache.user"] = user
+        environ["authcache.auth"] = auth
+        environ["authcache.answer"] = self._answers.of
+        if auth is not NO_CREDENTIALS:
+            environ["REMOTE_USER"] = _native(auth.claims.subject)
+        try:
+            return self.app(environ, start_response)
+        except (RefusedError, UnavailableError) as error:
+            # With exc_info the server itself replaces what was started, or raises if something was sent already.
+            return self._refuse(error, environ, start_response, replace=True)
+
+    def close(self) -> None:
+        """Closes the face."""
+        self._auth.close()
+
+    def _identify(self, environ: Environ) -> tuple[Any, Any]:
+        if self.exempt and self.exempt.match(*wsgi_path(environ)):
+            return ANONYMOUS, NO_CREDENTIALS
+        if self._allow_preflight and _is_preflight(environ):
+            return ANONYMOUS, NO_CREDENTIALS
+        credentials = environ.get("HTTP_AUTHORIZATION")
+        try:
+            return self._auth.authenticate(() if credentials is None else (("Authorization", credentials),))
+        except MissingTokenError as missing:
+            if self.optional and missing.absent:
+                return ANONYMOUS, NO_CREDENTIALS
+            raise
+
+    def _refuse(
+        self, error: Exception, environ: Environ, start_response: StartResponse, *, replace: bool = False
+    ) -> Iterable[bytes]:
+        answer: Answer = self._answers.of(error)
+        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        if replace:
+            start_response(status, list(answer.headers), sys.exc_info())
+        else:
+            start_response(status, list(answer.headers))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+
+def current_user(environ: Environ) -> User:
+    """The known user of a request.
+
+    The anonymous one, who stands in ``environ["authcache.user"]``, raises ``MissingTokenError``.
+    """
+    return authorise(environ, "authcache.user", "authcache.auth", ())
+
+
+def requires(*scopes: str) -> Callable[[Environ], User]:
+    """A check that returns the request's known user, whose token grants all of ``scopes``.
+
+    It raises ``MissingTokenError`` (401) or ``InsufficientScopeError`` (403), which the middleware answers. A name
+    that is no scope raises ``ConfigurationError`` at once.
+    """
+    needed = needed_scopes(scopes)
+    return lambda environ: authorise(environ, "authcache.user", "authcache.auth", needed)
+
+
+def _native(subject: str) -> str:
+    """A native string of PEP 3333: UTF-8 bytes as Latin-1, for every subject, so that no two become the same."""
+    return subject if subject.isascii() else subject.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _is_preflight(environ: Environ) -> bool:
+    """A CORS preflight, as the Fetch standard (section 3.2.2) defines it; browsers send it without credentials."""
+    return (
+        environ["REQUEST_METHOD"] == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    )

@@ -1,0 +1,46 @@
+"""A face that knows its tokens from a table: for what the protocols do, whatever the cache."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from authcache_middleware.bearer.header import bearer_token
+from authcache_middleware.errors import InvalidTokenError
+from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.users.user import Credentials, Identity, User
+
+
+def identity(subject: str, *scopes: str, user: object = None) -> Identity:
+    claims = Claims(subject, None, 4e9, 0.0, None, None, scopes, MappingProxyType({"sub": subject}))
+    return Identity(user or User(subject, {"name": subject.title()}), Credentials(claims, scopes))
+
+
+class TableFace:
+    """``authenticate`` returns what the table holds for the token, or raises it."""
+
+    def __init__(self, **table: object) -> None:
+        self.table = {"alice": identity("alice", "read"), **table}
+        self.asked = 0
+        self.closed = 0
+
+    def authenticate(self, headers) -> Identity:
+        self.asked += 1
+        found = self.table.get(bearer_token(headers)) or InvalidTokenError("unknown")
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class AsyncTableFace(TableFace):
+    async def authenticate(self, headers) -> Identity:
+        return super().authenticate(headers)
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+def bearer(token: str = "alice") -> tuple[tuple[str, str], ...]:
+    return (("Authorization", f"Bearer {token}"),)
