@@ -97,12 +97,12 @@ class _AsyncCommands:
         self._timeout = timeout
         self._owned = owned
 
-    async def send(self, *command: str | bytes | int) -> Any:
+    async def send(self, *command: str | bytes | int, **options: bool) -> Any:
         try:
             if self._owned:  # its socket and pool timeouts are ours
-                return await self._execute(*command)
+                return await self._execute(*command, **options)
             async with at_most(self._timeout):
-                return await self._execute(*command)
+                return await self._execute(*command, **options)
         except ResponseError as exc:
             raise _translated(exc) from exc
         except (RedisError, OSError) as exc:  # TimeoutError is an OSError
@@ -119,9 +119,9 @@ class _BlockingCommands:
         self._execute = client.execute_command
         self._owned = owned
 
-    async def send(self, *command: str | bytes | int) -> Any:
+    async def send(self, *command: str | bytes | int, **options: bool) -> Any:
         try:
-            return self._execute(*command)
+            return self._execute(*command, **options)
         except ResponseError as exc:
             raise _translated(exc) from exc
         except (RedisError, OSError) as exc:

@@ -19,8 +19,8 @@ class Commands(Protocol):
     Raises ``UnavailableError`` when there is none in time, ``ForeignValueError`` when the key holds another type.
     """
 
-    async def send(self, *command: str | bytes | int) -> Any:
-        """The reply to one command."""
+    async def send(self, *command: str | bytes | int, **options: bool) -> Any:
+        """The reply to one command; the options are for the client library's reading of it."""
         ...
 
     async def aclose(self) -> None:
@@ -43,7 +43,7 @@ class RedisStore:
 
     async def set_if_absent(self, key: str, value: bytes, *, ttl_ms: int) -> bytes | None:
         """``SET … NX GET PX``: the lease and the look in one round trip (``NX`` with ``GET`` needs Redis 7.0)."""
-        standing: bytes | None = await self._send("SET", key, value, "NX", "GET", "PX", ttl_ms)
+        standing: bytes | None = await self._send("SET", key, value, "NX", "GET", "PX", ttl_ms, get=True)
         return standing
 
     async def compare_and_set(self, key: str, expected: bytes, value: bytes, *, ttl_ms: int) -> bool:

@@ -1,0 +1,146 @@
+"""What every store must do, as tests: subclass it, give it three fixtures, and pytest runs them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from authcache_middleware.cache.store import Store
+from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
+from authcache_middleware.users.record import NO_REVOCATIONS, ForeignValueError
+
+__all__ = ["StoreContract"]
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, T]], T]
+
+_HOUR_MS = 3_600_000
+_DAY = 86_400
+
+
+class StoreContract:
+    """The suite. A subclass gives the fixtures ``store``, ``run``, ``key`` and ``pass_time``.
+
+    ``store``: the ``Store``; ``run``: a callable that runs one of its coroutines to the end; ``key``: a key that no
+    other test uses; ``pass_time``: a callable that lets so many seconds pass for the store.
+    """
+
+    def test_a_key_that_was_never_set_holds_nothing(self, store: Store, run: Run[Any], key: str) -> None:
+        """A miss is ``None``."""
+        assert run(store.get(key)) is None
+
+    def test_the_first_value_stands_and_the_second_caller_sees_it(self, store: Store, run: Run[Any], key: str) -> None:
+        """The lease and the look are one step."""
+        assert run(store.set_if_absent(key, b"\xc1first", ttl_ms=_HOUR_MS)) is None
+        assert run(store.set_if_absent(key, b"second", ttl_ms=_HOUR_MS)) == b"\xc1first"
+        assert run(store.get(key)) == b"\xc1first"
+
+    def test_a_value_is_replaced_only_where_it_is_the_one_expected(self, store: Store, run: Run[Any], key: str) -> None:
+        """The fill: nothing is written over what came between."""
+        assert run(store.compare_and_set(key, b"lease", b"record", ttl_ms=_HOUR_MS)) is False
+        assert run(store.get(key)) is None
+        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        assert run(store.compare_and_set(key, b"another", b"record", ttl_ms=_HOUR_MS)) is False
+        assert run(store.compare_and_set(key, b"lease", b"\x00record\xff", ttl_ms=_HOUR_MS)) is True
+        assert run(store.get(key)) == b"\x00record\xff"
+
+    def test_a_value_is_deleted_only_where_it_is_the_one_expected(self, store: Store, run: Run[Any], key: str) -> None:
+        """Giving up a lease never takes a record away."""
+        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        assert run(store.compare_and_delete(key, b"another")) is False
+        assert run(store.get(key)) == b"lease"
+        assert run(store.compare_and_delete(key, b"lease")) is True
+        assert run(store.get(key)) is None
+
+    def test_delete_takes_whatever_stands_there(self, store: Store, run: Run[Any], key: str) -> None:
+        """An invalidation asks no questions, and may be repeated."""
+        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        run(store.delete(key))
+        run(store.delete(key))
+        assert run(store.get(key)) is None
+        assert run(store.compare_and_set(key, b"lease", b"record", ttl_ms=_HOUR_MS)) is False
+
+    def test_a_value_ends_with_its_ttl(
+        self, store: Store, run: Run[Any], key: str, pass_time: Callable[[float], None]
+    ) -> None:
+        """Both ways of writing set a time to live."""
+        run(store.set_if_absent(key, b"lease", ttl_ms=40))
+        pass_time(0.06)
+        assert run(store.get(key)) is None
+        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        run(store.compare_and_set(key, b"lease", b"record", ttl_ms=40))
+        pass_time(0.06)
+        assert run(store.get(key)) is None
+
+    def test_nothing_is_revoked_at_first(self, store: Store, run: Run[Any], key: str) -> None:
+        """No key, no revocations."""
+        assert run(store.revocations(key)) == NO_REVOCATIONS
+
+    def test_a_revoked_id_is_kept_for_its_lifetime(self, store: Store, run: Run[Any], key: str) -> None:
+        """Each id has its own end, and one that is written again is never shortened."""
+        run(store.revoke_id(key, "t:one", lifetime=2 * _DAY, leeway=5))
+        run(store.revoke_id(key, "t:one", lifetime=_DAY, leeway=5))
+        run(store.revoke_id(key, "t:two", lifetime=_DAY, leeway=5))
+        revoked = run(store.revocations(key))
+        assert revoked.before_s is None
+        assert set(revoked.ids) == {"t:one", "t:two"}
+        assert revoked.ids["t:one"] - revoked.ids["t:two"] in range(_DAY - 2, _DAY + 3)
+
+    def test_an_id_whose_time_has_come_is_dropped(self, store: Store, run: Run[Any], key: str) -> None:
+        """What no token can match any more takes no room."""
+        run(store.revoke_id(key, "t:kept", lifetime=_DAY, leeway=0))
+        run(store.revoke_id(key, "t:old", lifetime=0, leeway=0))
+        run(store.revoke_id(key, "t:new", lifetime=_DAY, leeway=0))
+        assert set(run(store.revocations(key)).ids) == {"t:kept", "t:new"}
+
+    def test_a_cutoff_lies_the_leeway_ahead_and_keeps_the_ids(self, store: Store, run: Run[Any], key: str) -> None:
+        """``revoke_before`` is by the store's clock, rounded up, and is only ever raised."""
+        run(store.revoke_id(key, "s:session", lifetime=_DAY, leeway=60))
+        run(store.revoke_before(key, lifetime=_DAY, leeway=60))
+        first = run(store.revocations(key))
+        assert set(first.ids) == {"s:session"}
+        run(store.revoke_before(key, lifetime=_DAY, leeway=0))
+        assert run(store.revocations(key)).before_s == first.before_s
+        until_s = first.ids["s:session"]
+        assert first.before_s is not None
+        assert until_s - _DAY + 60 - first.before_s in range(-2, 1)
+
+    def test_past_the_most_ids_everything_until_now_is_revoked(self, store: Store, run: Run[Any], key: str) -> None:
+        """Bounded, and in doubt it refuses more; a session stays, for its later tokens would slip."""
+        run(store.revoke_id(key, "s:session", lifetime=_DAY, leeway=5))
+        for number in range(MAX_REVOKED_IDS - 1):
+            run(store.revoke_id(key, f"t:{number}", lifetime=_DAY, leeway=5))
+        full = run(store.revocations(key))
+        assert (len(full.ids), full.before_s) == (MAX_REVOKED_IDS, None)
+        run(store.revoke_id(key, "i:1700000000", lifetime=_DAY, leeway=5))
+        over = run(store.revocations(key))
+        assert set(over.ids) == {"s:session"}
+        assert over.before_s is not None
+        assert over.before_s >= full.ids["t:0"] - _DAY + 5
+
+    def test_the_revocations_outlive_the_longest_lifetime_in_them(
+        self, store: Store, run: Run[Any], key: str, pass_time: Callable[[float], None]
+    ) -> None:
+        """A shorter one written later does not take the key away early."""
+        run(store.revoke_id(key, "t:long", lifetime=_DAY, leeway=0))
+        run(store.revoke_before(key, lifetime=1, leeway=0))
+        pass_time(1.1)
+        assert "t:long" in run(store.revocations(key)).ids
+
+    def test_another_type_under_the_key_is_said(self, store: Store, run: Run[Any], key: str) -> None:
+        """Somebody else's data is neither read as ours nor written over."""
+        run(store.revoke_before(key, lifetime=_DAY, leeway=0))
+        with pytest.raises(ForeignValueError):
+            run(store.get(key))
+        with pytest.raises(ForeignValueError):
+            run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        with pytest.raises(ForeignValueError):
+            run(store.compare_and_set(key, b"lease", b"record", ttl_ms=_HOUR_MS))
+        run(store.delete(key))
+        run(store.set_if_absent(key, b"value", ttl_ms=_HOUR_MS))
+        with pytest.raises(ForeignValueError):
+            run(store.revocations(key))
+        with pytest.raises(ForeignValueError):
+            run(store.revoke_id(key, "t:one", lifetime=_DAY, leeway=0))

@@ -1,0 +1,130 @@
+"""A store in this process's memory, for tests that need no server."""
+
+from __future__ import annotations
+
+import math
+import threading
+from types import MappingProxyType
+
+from authcache_middleware.errors import UnavailableError
+from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
+from authcache_middleware.runtime import Clock, SystemClock
+from authcache_middleware.users.record import NO_REVOCATIONS, ForeignValueError, Revocations
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """A ``Store`` that behaves as the one on Redis does, by the clock it is given. For both faces and any thread.
+
+    ``down = True`` makes every call fail as it does when Redis is gone; ``calls`` lists the name of each call made.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.down = False
+        self.calls: list[str] = []
+        self._clock = clock or SystemClock()
+        self._mutex = threading.Lock()
+        self._values: dict[str, tuple[bytes, float]] = {}
+        self._revocations: dict[str, tuple[Revocations, float]] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        """See ``Store``."""
+        self._called("get")
+        with self._mutex:
+            return self._value(key)
+
+    async def set_if_absent(self, key: str, value: bytes, *, ttl_ms: int) -> bytes | None:
+        """See ``Store``."""
+        self._called("set_if_absent")
+        with self._mutex:
+            standing = self._value(key)
+            if standing is None:
+                self._set(key, value, ttl_ms)
+            return standing
+
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, *, ttl_ms: int) -> bool:
+        """See ``Store``."""
+        self._called("compare_and_set")
+        with self._mutex:
+            same = self._value(key) == expected
+            if same:
+                self._set(key, value, ttl_ms)
+            return same
+
+    async def compare_and_delete(self, key: str, expected: bytes) -> bool:
+        """See ``Store``."""
+        self._called("compare_and_delete")
+        with self._mutex:
+            same = self._value(key) == expected
+            if same:
+                del self._values[key]
+            return same
+
+    async def delete(self, key: str) -> None:
+        """See ``Store``."""
+        self._called("delete")
+        with self._mutex:
+            self._values.pop(key, None)
+            self._revocations.pop(key, None)
+
+    async def revocations(self, key: str) -> Revocations:
+        """See ``Store``."""
+        self._called("revocations")
+        with self._mutex:
+            return self._revoked(key)[0]
+
+    async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
+        """See ``Store``."""
+        self._called("revoke_id")
+        with self._mutex:
+            held, until = self._revoked(key)
+            now = math.ceil(self._clock.wall())
+            ids = {other: till for other, till in held.ids.items() if till > now}
+            ids[mark] = max(ids.get(mark, 0), now + lifetime)
+            before_s = held.before_s
+            if len(ids) > MAX_REVOKED_IDS:
+                before_s = max(before_s or 0, now + leeway)
+                ids = {other: till for other, till in ids.items() if other.startswith("s:")}
+            self._revocations[key] = Revocations(before_s, MappingProxyType(ids)), max(until, now + lifetime)
+
+    async def revoke_before(self, key: str, *, lifetime: int, leeway: int) -> None:
+        """See ``Store``."""
+        self._called("revoke_before")
+        with self._mutex:
+            held, until = self._revoked(key)
+            now = math.ceil(self._clock.wall())
+            ids = {mark: till for mark, till in held.ids.items() if till > now}
+            before_s = max(held.before_s or 0, now + leeway)
+            self._revocations[key] = Revocations(before_s, MappingProxyType(ids)), max(until, now + lifetime)
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
+
+    def put(self, key: str, value: bytes, *, ttl_ms: int = 3_600_000) -> None:
+        """What another client's ``SET`` would do."""
+        with self._mutex:
+            self._set(key, value, ttl_ms)
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.down:
+            raise UnavailableError("redis")
+
+    def _set(self, key: str, value: bytes, ttl_ms: int) -> None:
+        self._values[key] = value, self._clock.wall() + ttl_ms / 1000
+
+    def _value(self, key: str) -> bytes | None:
+        if key in self._revocations:
+            raise ForeignValueError("another type")
+        value, until = self._values.get(key, (None, math.inf))
+        return value if until > self._clock.wall() else None
+
+    def _revoked(self, key: str) -> tuple[Revocations, float]:
+        if self._value_type_is_bytes(key):
+            raise ForeignValueError("another type")
+        held, until = self._revocations.get(key, (NO_REVOCATIONS, 0.0))
+        return (held, until) if until > self._clock.wall() else (NO_REVOCATIONS, 0.0)
+
+    def _value_type_is_bytes(self, key: str) -> bool:
+        return key in self._values and self._values[key][1] > self._clock.wall()
