@@ -25,6 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
 # From these on an answer cannot be replaced by another.
 _STARTS = frozenset(
     {
@@ -88,6 +89,7 @@ class AuthCacheMiddleware:
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
+        self._selective = bool(self.exempt) or allow_preflight
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,11 +98,14 @@ class AuthCacheMiddleware:
         if kind not in {"http", "websocket"}:
             await self.app(scope, receive, self._closing(send) if kind == "lifespan" else send)
             return
-        try:
-            user, auth = await self._identify(scope)
-        except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
-            await self._refuse(error, scope, receive, send)
-            return
+        user, auth = _NOBODY
+        if not (self._selective and self._passes(scope)):
+            try:
+                user, auth = await self._auth.authenticate(scope["headers"])
+            except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
+                if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
+                    await self._refuse(error, scope, receive, send)
+                    return
         # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
         scope["user"] = user
         scope["auth"] = auth
@@ -123,17 +128,10 @@ class AuthCacheMiddleware:
                 raise
             await self._refuse(error, scope, receive, send)
 
-    async def _identify(self, scope: Scope) -> tuple[Any, Any]:
-        if self.exempt and self.exempt.match(asgi_path(scope), scope.get("raw_path")):
-            return ANONYMOUS, NO_CREDENTIALS
-        if self._allow_preflight and _is_preflight(scope):
-            return ANONYMOUS, NO_CREDENTIALS
-        try:
-            return await self._auth.authenticate(scope["headers"])
-        except MissingTokenError as missing:
-            if self.optional and missing.absent:
-                return ANONYMOUS, NO_CREDENTIALS
-            raise
+    def _passes(self, scope: Scope) -> bool:
+        """Whether this request needs no token."""
+        exempt = self.exempt.match(asgi_path(scope), scope.get("raw_path"))
+        return exempt or (self._allow_preflight and _is_preflight(scope))
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answers.of(error)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AuthCacheMiddleware", "Refusal", "RefusalBody", "current_user", "requires"]
 
 Environ = dict[str, Any]
+_NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
 
 
 class Face(Protocol):
@@ -75,16 +76,21 @@ class AuthCacheMiddleware:
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
+        self._selective = bool(self.exempt) or allow_preflight
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request, or hands it to the application."""
         # A front end's word, or a client's by way of a careless one: identity comes from verified tokens only.
         environ.pop("REMOTE_USER", None)
-        try:
-            user, auth = self._identify(environ)
-        except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
-            return self._refuse(error, environ, start_response)
+        user, auth = _NOBODY
+        if not (self._selective and self._passes(environ)):
+            credentials = environ.get("HTTP_AUTHORIZATION")
+            try:
+                user, auth = self._auth.authenticate(() if credentials is None else (("Authorization", credentials),))
+            except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
+                if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
+                    return self._refuse(error, environ, start_response)
         environ["authcache.user"] = user
         environ["authcache.auth"] = auth
         environ["authcache.answer"] = self._answers.of
@@ -100,18 +106,9 @@ class AuthCacheMiddleware:
         """Closes the face."""
         self._auth.close()
 
-    def _identify(self, environ: Environ) -> tuple[Any, Any]:
-        if self.exempt and self.exempt.match(*wsgi_path(environ)):
-            return ANONYMOUS, NO_CREDENTIALS
-        if self._allow_preflight and _is_preflight(environ):
-            return ANONYMOUS, NO_CREDENTIALS
-        credentials = environ.get("HTTP_AUTHORIZATION")
-        try:
-            return self._auth.authenticate(() if credentials is None else (("Authorization", credentials),))
-        except MissingTokenError as missing:
-            if self.optional and missing.absent:
-                return ANONYMOUS, NO_CREDENTIALS
-            raise
+    def _passes(self, environ: Environ) -> bool:
+        """Whether this request needs no token."""
+        return self.exempt.match(*wsgi_path(environ)) or (self._allow_preflight and _is_preflight(environ))
 
     def _refuse(
         self, error: Exception, environ: Environ, start_response: StartResponse, *, replace: bool = False

@@ -1,0 +1,102 @@
+"""FastAPI: the middleware, which also locks operations in the OpenAPI document, and the dependencies.
+
+``/docs`` and ``/openapi.json`` are paths like any other: they need a token unless they are ``exempt``.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+
+from authcache_middleware import User, asgi
+
+__all__ = ["AuthCacheMiddleware", "current_user", "requires"]
+
+_SCHEME = "bearer"
+_OPENAPI_SCHEME = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+
+
+class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
+    """The ASGI middleware, which shows in the application's OpenAPI document what it does.
+
+    Every operation but those on ``exempt`` paths is locked with the scheme ``bearer``; with ``optional`` the lock
+    may stay open, except where ``current_user`` or ``requires`` is a dependency. It does so from the application's
+    first connection (its lifespan) on; ``app.openapi()`` called before shows the dependencies only.
+    """
+
+    _documented = False
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """Answers one connection, or hands it to the application."""
+        if not self._documented:
+            self._documented = True
+            app = scope.get("app", self.app)
+            if isinstance(app, FastAPI):
+                self._document(app)
+        await super().__call__(scope, receive, send)
+
+    def _document(self, app: FastAPI) -> None:
+        plain = app.openapi
+        # The way that FastAPI documents for extending the document.
+        app.openapi = lambda: self._locked(plain())  # type: ignore[method-assign]
+
+    def _locked(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        components = document.get("components", {})
+        schemes = {**components.get("securitySchemes", {}), _SCHEME: _OPENAPI_SCHEME}
+        paths = {
+            path: {name: self._secured(path, member) if name in _METHODS else member for name, member in item.items()}
+            for path, item in document.get("paths", {}).items()
+        }
+        return {**document, "components": {**components, "securitySchemes": schemes}, "paths": paths}
+
+    def _secured(self, path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
+        """``operation`` with what the middleware adds to its alternatives (any one of which is enough to enter)."""
+        alternatives: list[dict[str, Any]] = operation.get("security", [])
+        if self.exempt.match(path):
+            alternatives = [other for other in alternatives if _SCHEME not in other]
+        elif self.optional:
+            alternatives = alternatives or [{}, {_SCHEME: []}]
+        else:
+            alternatives = [{_SCHEME: [], **other} for other in alternatives or [{}]]
+        secured = {**operation, "security": alternatives}
+        if not alternatives:
+            del secured["security"]
+        return secured
+
+
+class _Dependency(SecurityBase):
+    """A dependency that returns the known user, and that OpenAPI shows as a lock."""
+
+    def __init__(self, *scopes: str) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self.scheme_name = _SCHEME
+        self._check = asgi.requires(*scopes)
+
+    # async, though nothing waits: FastAPI would run a plain one in a thread.
+    async def __call__(self, request: HTTPConnection, security: SecurityScopes) -> User:
+        user = self._check(request.scope)
+        if security.scopes:
+            asgi.requires(*security.scopes)(request.scope)
+        return user
+
+
+current_user = _Dependency()
+"""The known user of a request or WebSocket: ``Annotated[User, Depends(current_user)]``.
+
+The anonymous one, who stands in ``request.user``, is answered with 401. The scopes of ``Security(current_user,
+scopes=[…])`` are required.
+"""
+
+
+def requires(*scopes: str) -> Callable[..., Awaitable[User]]:
+    """A dependency that returns the known user if the token grants all of ``scopes``: else 401 or 403.
+
+    For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. A name that
+    is no scope raises ``ConfigurationError`` at once.
+    """
+    return _Dependency(*scopes)
