@@ -140,7 +140,9 @@ def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: i
     if not isinstance(shape, MappingProxyType) or (b"\xff" in packed and _holds_timestamp(shape)):
         raise UnreadableValueError("shape")
     version = shape.get("v")
-    if type(version) is int and version > VERSION:
+    if type(version) is not int:
+        raise UnreadableValueError("version")
+    if version > VERSION:
         raise ForeignValueError("version")
     if version != VERSION or shape.get("sub") != subject or shape.get("iss", "") != issuer:
         raise UnreadableValueError("owner")
