@@ -43,8 +43,11 @@ def audience_is_among(claims: Mapping[str, Any], audiences: frozenset[str] | Non
             raise InvalidTokenError("audience")
         return
     audience = claims.get("aud")
-    names = [audience] if isinstance(audience, str) else audience
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or audiences.isdisjoint(names):
+    if isinstance(audience, str):
+        ours = audience in audiences
+    else:
+        ours = isinstance(audience, list) and _all_strings(audience) and not audiences.isdisjoint(audience)
+    if not ours:
         raise InvalidTokenError("audience")
 
 
@@ -100,3 +103,7 @@ def refuse_early(not_before: float | None, issued_at: float | None, now: float, 
         raise InvalidTokenError("not_yet_valid")
     if issued_at is not None and not issued_at <= latest:
         raise InvalidTokenError("not_yet_valid")
+
+
+def _all_strings(names: list[object]) -> bool:
+    return all(isinstance(name, str) for name in names)

@@ -47,9 +47,12 @@ def split_token(token: str) -> CompactToken:
     first, second = match.end(1), match.end(2)
     if first > MAX_HEADER:
         raise InvalidTokenError("oversized")
-    text = token.encode("ascii")
-    header, claims, signature = _decode(text[:first]), _decode(text[first + 1 : second]), _decode(text[second + 1 :])
-    return CompactToken(parse_object(header, "header"), text[:second], signature, claims)
+    # Decoded all three before any is read: where one is not canonical, none of them counts.
+    standard = token.encode("ascii").translate(_TO_STANDARD)
+    header = _decode(standard[:first])
+    claims = _decode(standard[first + 1 : second])
+    signature = _decode(standard[second + 1 :])
+    return CompactToken(parse_object(header, "header"), token[:second].encode("ascii"), signature, claims)
 
 
 def parse_object(text: bytes, reason: str) -> dict[str, Any]:
@@ -60,7 +63,10 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
     """
     members: object = None
     try:
-        members = _decoder.decode(str(text, "utf-8"))
+        document = str(text, "utf-8").strip(_WHITESPACE)
+        members, end = _read_value(document)
+        if end != len(document):
+            members = None
         # Strict UTF-8 has no surrogates, so that only an escape can bring one in.
         if b"\\u" in text:
             json.dumps(members, ensure_ascii=False).encode()
@@ -73,12 +79,13 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
 
 
 _match_compact = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII).fullmatch
+_WHITESPACE = " \t\n\r"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
 # RFC 4648, section 3.5: the bits that no octet takes must be zero, or one signature would have many spellings. So the
 # last character is one of these, by the length modulo 4 (of which 1 is no length at all).
 _LAST_CHARACTERS = (
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
     b"",
     b"AQgw",
     b"AEIMQUYcgkosw048",
@@ -86,10 +93,11 @@ _LAST_CHARACTERS = (
 
 
 def _decode(segment: bytes) -> bytes:
+    """The octets of a segment in the standard alphabet, without padding."""
     rest = len(segment) % 4
     if segment[-1] not in _LAST_CHARACTERS[rest]:
         raise InvalidTokenError("malformed")
-    return a2b_base64(segment.translate(_TO_STANDARD) + _PADDING[rest])
+    return a2b_base64(segment + _PADDING[rest])
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,4 +118,6 @@ def _refuse_constant(_: str) -> None:
     raise ValueError("not JSON")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant)
+_read_value = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
+).raw_decode

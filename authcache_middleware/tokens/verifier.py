@@ -111,8 +111,11 @@ class TokenVerifier:
             raise InvalidTokenError("typ")
 
     def _read_claims(self, claims: dict[str, Any], now: float) -> Claims:
-        if not _REFUSED_CLAIMS.isdisjoint(claims) or any(claims.get(name) is None for name in self._required):
+        if not _REFUSED_CLAIMS.isdisjoint(claims):
             raise InvalidTokenError("claims")
+        for name in self._required:
+            if claims.get(name) is None:
+                raise InvalidTokenError("claims")
         if not self._id_token_claims.isdisjoint(claims):
             raise InvalidTokenError("id_token")
         issuer = rules.issuer_is(claims, self._issuer)
