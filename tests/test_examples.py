@@ -1,0 +1,95 @@
+"""Each example as its reader runs it: a process of its own, asked over HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from authcache_middleware.testing import issue_token
+from authcache_middleware.testing.server import free_port
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NAMES = ["starlette_app", "fastapi_app", "flask_app", "raw_asgi", "raw_wsgi"]
+SECRET = "a secret of the examples' tests, long enough for HS256 and more"
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not beside these tests")
+
+
+def token(**changed):
+    said = {"issuer": "https://id.example", "audience": "orders", "scope": "orders:write", **changed}
+    return issue_token(SECRET, **said)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def client(request, redis_url):
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / f"{request.param}.py"],
+        env={**os.environ, "PORT": str(port), "REDIS_URL": redis_url, "SECRET": SECRET, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        try:
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if f"http://127.0.0.1:{port}" in line:
+                    break
+            else:
+                pytest.fail("".join(said))
+            yield client
+        finally:
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=10)
+    assert "Exception" not in said, said
+
+
+def test_without_a_token_nobody_enters(client):
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="api"')
+
+
+def test_with_one_it_knows_who_asks(client):
+    answer = client.get("/", headers={"authorization": f"Bearer {token()}"})
+    assert answer.json() == {"name": "Ada", "scopes": ["orders:write"]}
+
+
+def test_an_unknown_user_and_a_forged_token_look_the_same(client):
+    answers = [
+        client.get("/", headers={"authorization": f"Bearer {refused}"})
+        for refused in (token(subject="2"), token(audience="billing"), token(lifetime=-60.0))
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_scopes_are_required(client):
+    headers = {"authorization": f"Bearer {token()}"}
+    assert client.post("/orders", headers=headers).json() == {"ordered by": "ada@example.org"}
+    answer = client.post("/orders", headers={"authorization": f"Bearer {token(scope=None)}"})
+    assert (answer.status_code, answer.json()) == (403, {"error": "insufficient_scope"})
+
+
+def test_after_the_logout_the_token_is_refused_and_another_is_not(client):
+    headers, other = ({"authorization": f"Bearer {token()}"} for _ in range(2))
+    assert client.get("/", headers=headers).status_code == 200
+    assert client.post("/logout", headers=headers).is_success
+    answer = client.get("/", headers=headers)
+    assert (answer.status_code, answer.json()) == (401, {"error": "invalid_token"})
+    assert client.get("/", headers=other).status_code == 200
+
+
+def test_the_health_check_needs_none(client):
+    assert client.get("/health").status_code == 200
+
+
+def test_they_are_short():
+    assert sorted(path.stem for path in EXAMPLES.glob("*.py")) == sorted(NAMES)
+    for name in NAMES:
+        assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
