@@ -22,8 +22,9 @@ class ExemptPaths:
     """The paths that pass without a token; empty, and then false, by default.
 
     ``/health`` matches that path and no other. ``/static/*`` matches what is below ``/static/``, but no path with
-    an empty segment, one that begins with a dot, a backslash, an encoded slash or a control character. Paths are
-    decoded, and relative to where the application is mounted (``root_path``, ``SCRIPT_NAME``).
+    an empty segment, one that begins with a dot, a backslash, a control character, or (where the server tells how
+    the path was sent; ``wsgiref`` does not) an encoded slash. Paths are decoded, and relative to where the
+    application is mounted (``root_path``, ``SCRIPT_NAME``).
 
     Raises ``ConfigurationError`` for a pattern that could match nothing, or more than it says.
     """
