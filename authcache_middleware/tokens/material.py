@@ -75,11 +75,11 @@ def read_key(key: object, algorithms: Mapping[str, Algorithm]) -> tuple[Prepared
     else:
         prepared = _public_key(key)
         jwk = _quietly(lambda: algorithm.to_jwk(prepared, as_dict=True)) or {}
+    if not symmetric and "d" in jwk:
+        raise ConfigurationError("keys", "a private key is not needed to verify: give the public key")
     problem = misfit(jwk, algorithms)
     if problem is not None:
         raise ConfigurationError("keys", problem)
-    if not symmetric and "d" in jwk:
-        raise ConfigurationError("keys", "a private key is not needed to verify: give the public key")
     if prepared is None:
         prepared = _quietly(lambda: algorithm.from_jwk(dict(jwk)))
     served = _served(jwk, algorithms)
