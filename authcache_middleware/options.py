@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Required, TypedDict
+from typing import Any, Final, TypedDict
 
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.runtime import Clock, SystemClock, is_async_callable
@@ -41,14 +41,17 @@ _LEFT_OUT: Any = _LeftOut()
 _SYSTEM_CLOCK: Final = SystemClock()
 
 
-class OptionsDict(TypedDict, total=False):
+class _RequiredOptions(TypedDict):
+    load_user: LoadUser
+    keys: Keys
+    algorithms: Iterable[str]
+    issuer: str | None
+    audience: str | Iterable[str] | None
+
+
+class OptionsDict(_RequiredOptions, total=False):
     """The options as a type checker sees them; ``Options`` says what each one means."""
 
-    load_user: Required[LoadUser]
-    keys: Required[Keys]
-    algorithms: Required[Iterable[str]]
-    issuer: Required[str | None]
-    audience: Required[str | Iterable[str] | None]
     typ: Iterable[str | None]
     required: Iterable[str]
     subject_claim: str

@@ -73,7 +73,8 @@ class RedisTarget:
         if not url.startswith(_SCHEMES):
             raise ConfigurationError("redis", f"the URL must begin with one of {', '.join(_SCHEMES)}")
         try:
-            self._client()
+            pool = self._client().connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and refuses what it does not know
         except Exception as exc:  # noqa: BLE001 - a URL may hold a password: only the kind of error goes on
             raise ConfigurationError("redis", f"the URL cannot be used ({type(exc).__name__})") from None
 
