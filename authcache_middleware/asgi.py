@@ -17,7 +17,18 @@ from authcache_middleware.errors import (
 )
 from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
 
-__all__ = ["AuthCacheMiddleware", "Refusal", "RefusalBody", "current_user", "requires"]
+__all__ = [
+    "App",
+    "AsyncFace",
+    "AuthCacheMiddleware",
+    "Receive",
+    "Refusal",
+    "RefusalBody",
+    "Scope",
+    "Send",
+    "current_user",
+    "requires",
+]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -171,9 +182,9 @@ class _Connect:
         self._receive = receive
         self._received = False
 
-    async def __call__(self) -> Message:
+    def __call__(self) -> Awaitable[Message]:
         self._received = True
-        return await self._receive()
+        return self._receive()
 
     async def received(self) -> None:
         """Returns once ``websocket.connect`` was received, by the application or here."""

@@ -88,7 +88,8 @@ class _Dependency(SecurityBase):
 current_user = _Dependency()
 """The known user of a request or WebSocket: ``Annotated[User, Depends(current_user)]``.
 
-The anonymous one, who stands in ``request.user``, is answered with 401. The scopes of ``Security(current_user,
+The anonymous one, who stands in ``request.user``, is answered with 401, on exempt paths too: there is no need to make
+it a dependency of the whole application, the middleware guards that. The scopes of ``Security(current_user,
 scopes=[…])`` are required.
 """
 

@@ -22,7 +22,7 @@ from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity,
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-__all__ = ["AuthCacheMiddleware", "Refusal", "RefusalBody", "current_user", "requires"]
+__all__ = ["AuthCacheMiddleware", "Face", "Refusal", "RefusalBody", "current_user", "requires"]
 
 Environ = dict[str, Any]
 _NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)

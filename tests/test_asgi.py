@@ -83,6 +83,7 @@ async def test_the_anonymous_user_overwrites_what_stood_there(options, ask):
         ({"exempt": ["/health"]}, Ask(raw_path="/health/")),
         ({"exempt": ["/s/*"]}, Ask(raw_path="/s/%2e%2e/x")),
         ({"exempt": ["/s/*"]}, Ask(raw_path="/s/..%2fx")),
+        ({"exempt": ["/s/*"]}, Ask(raw_path="/s/a%2fx")),
     ],
 )
 async def test_nobody_else_is_anonymous(options, ask):

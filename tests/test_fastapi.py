@@ -154,16 +154,13 @@ async def test_the_dependencies_run_in_the_event_loops_thread():
 # OpenAPI
 
 BEARER = {"bearer": []}
+SCHEME = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
 async def locks(app):
     reply = await over_asgi(app, Ask(raw_path="/openapi.json", headers=bearer()))
     document = json.loads(reply.body)
-    assert document["components"]["securitySchemes"]["bearer"] == {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-    }
+    assert document["components"]["securitySchemes"]["bearer"] == SCHEME
     return {path: operation.get("security") for path, item in document["paths"].items() for operation in item.values()}
 
 
@@ -212,6 +209,7 @@ def test_before_the_first_connection_the_dependencies_are_shown():
     document = application().openapi()
     assert document["paths"]["/me"]["get"]["security"] == [BEARER]
     assert "security" not in document["paths"]["/anyone"]["get"]
+    assert document["components"]["securitySchemes"]["bearer"] == SCHEME
 
 
 async def test_other_applications_are_none_of_its_business():

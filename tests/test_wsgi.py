@@ -84,6 +84,7 @@ def test_the_anonymous_user_overwrites_what_stood_there(options, ask):
         ({"exempt": ["/health"]}, Ask(raw_path="/health/")),
         ({"exempt": ["/s/*"]}, Ask(raw_path="/s/%2e%2e/x")),
         ({"exempt": ["/s/*"]}, Ask(raw_path="/s/..%2fx")),
+        ({"exempt": ["/s/*"]}, Ask(raw_path="/s/a%2fx")),
         ({"exempt": ["/s/*"]}, Ask(raw_path="/s/%ff")),
     ],
 )

@@ -33,6 +33,12 @@ def test_the_anonymous_user_is_asked_for_a_token(needed):
         authorise({"user": ANONYMOUS, "auth": NO_CREDENTIALS}, "user", "auth", needed)
 
 
+@pytest.mark.parametrize("granted", ["a:read", "A", "ab", "a b"])
+def test_a_scope_is_granted_by_its_very_name(granted):
+    with pytest.raises(InsufficientScopeError):
+        authorise(request(granted), "user", "auth", ("a",))
+
+
 def test_without_the_middleware_nobody_enters():
     with pytest.raises(ConfigurationError, match="app: "):
         authorise({}, "user", "auth", ())
