@@ -40,7 +40,6 @@ _CURVES: Mapping[str, tuple[str, ...]] = {
     "EdDSA": ("Ed25519", "Ed448"),
 }
 _RSA_BITS = range(2048, 8192 + 1)
-_LEAST_RSA_EXPONENT = 3
 _OTHER_KEY_MARKS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-", b'"kty"')
 
 
@@ -138,12 +137,9 @@ def _judged_secret(secret: object, algorithms: list[Algorithm]) -> bytes:
 def _judged_public_key(key: object, algorithm: Algorithm) -> PublicKey:
     if not isinstance(key, PublicKey):
         raise ConfigurationError("keys", "a key cannot be read")
-    if isinstance(key, RSAPublicKey):
-        if key.key_size not in _RSA_BITS:
-            raise ConfigurationError("keys", "an RSA key must have 2048 to 8192 bits")
-        exponent = key.public_numbers().e
-        if exponent < _LEAST_RSA_EXPONENT or exponent % 2 == 0:
-            raise ConfigurationError("keys", "an RSA key's public exponent must be odd and at least 3 (usually 65537)")
+    # An exponent that is even or below 3, which would make every signature pass, is refused where the key is read.
+    if isinstance(key, RSAPublicKey) and key.key_size not in _RSA_BITS:
+        raise ConfigurationError("keys", "an RSA key must have 2048 to 8192 bits")
     jwk = algorithm.to_jwk(key, as_dict=True)
     if is_published((jwk["n"] if "n" in jwk else jwk["x"])[:KEY_TEXT_LENGTH]):
         raise ConfigurationError(

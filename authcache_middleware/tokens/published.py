@@ -32,7 +32,7 @@ def is_weak_secret(secret: bytes) -> bool:
     return len(set(secret)) < _FEWEST_BYTES or len(steps) < _FEWEST_STEPS or period is not None
 
 
-_FEWEST_BYTES = 8
+_FEWEST_BYTES = 6
 _FEWEST_STEPS = 4
 
 _PUBLISHED = frozenset(

@@ -19,6 +19,7 @@ from authcache_middleware.tokens.published import is_published, is_weak_secret
         bytes(range(64, 0, -1)),
         string.ascii_letters.encode(),
         b"\0" * 63 + b"\1",
+        b"edabcbeadcebdaecabedcbaedacbdeacbdaebcadebcaebdacedbacbeadcbeadc",
         b"aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbcccccccccccccccc1234",
         b"django-insecure-7s^w8&0yq!m3(5x@b$u1h#k9z_e2r4t6v",
         b"a-string-secret-at-least-256-bits-long",

@@ -2,6 +2,7 @@ import math
 import pickle
 import threading
 
+import jwt
 import pytest
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
@@ -80,14 +81,19 @@ def test_types_are_taken_as_configured(make, issue):
     ]
     assert reason(make(typ=[None]), issue(typ=None)) is None
     assert reason(make(typ=[None]), issue()) == "typ"
-    assert reason(make(typ=["x"]), issue(typ="application/x")) is None
+    assert reason(make(typ=["k"]), issue(typ="application/K")) is None
+    # The Kelvin sign, which lower() makes a k of.
+    assert reason(make(typ=["k"]), issue(typ="\u212a")) == "typ"
 
 
-def test_required_claims_must_be_there(make, issue):
+def test_required_claims_must_be_there(make, issue, secret):
     verifier = make(required=["tenant", "jti"])
     assert reason(verifier, issue(claims={"tenant": 0})) is None
     assert reason(verifier, issue()) == "claims"
     assert reason(verifier, issue(claims={"tenant": 0}, token_id=None)) == "claims"
+    null = {"iss": "us", "aud": "api", "sub": "1", "jti": "t", "iat": NOW, "exp": NOW + 1, "tenant": None}
+    assert reason(verifier, jwt.encode(null, secret, "HS256")) == "claims"
+    assert reason(verifier, jwt.encode(null | {"tenant": False}, secret, "HS256")) is None
 
 
 def test_the_subject_may_be_another_claim(make, issue):
