@@ -153,6 +153,14 @@ class TestOnEveryDatabase:
         with pytest.raises(MultipleResultsFound, match="one row for each user"):
             load(source, "0", id_column=numbers.c.id)
 
+    def test_an_error_in_the_select_itself_is_an_error(self, database, load) -> None:
+        if database.name != "mariadb":
+            pytest.skip("AUTHCACHE_TEST_MARIADB_URL: its error 1267 has two causes")
+        plain = database.plain
+        mixed = plain.c.name.collate("latin1_swedish_ci") == plain.c.name.collate("latin1_german1_ci")
+        with pytest.raises(OperationalError, match="1267"):
+            load(select(plain).where(mixed), "ann", id_column=plain.c.id)
+
     def test_each_load_sees_what_was_committed_before_it(self, database, load) -> None:
         def name(text: str) -> None:
             with database.engine.begin() as connection:
@@ -185,6 +193,12 @@ def test_a_transaction_begins_in_the_call_and_ends_with_it(sqlite: Engine) -> No
     load("not a number")
     assert told == ["begin", "rollback"]
     assert sqlite.pool.checkedout() == 0
+
+
+@pytest.mark.parametrize("user_id", [str(ANN).upper(), ANN.hex, "abc"])
+def test_what_can_be_no_uuid_of_a_row_is_not_asked_for(sqlite: Engine, user_id) -> None:
+    uuids = Table("uuids", MetaData(), Column("id", Uuid, primary_key=True))  # a table that is not there
+    assert sqlalchemy_loader(sqlite, uuids)(user_id) is None
 
 
 def test_a_database_that_is_gone_is_an_error_and_not_a_missing_user(tmp_path: Path) -> None:
