@@ -1,0 +1,122 @@
+"""The commands and their options; what each does stands in a module of its own, imported when it is asked for."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from authcache_middleware.cli.mint import claim, mint, signing_key
+from authcache_middleware.tokens.material import FAMILIES
+
+__all__ = ["authcache"]
+
+_HOUR = 3600.0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("authcache-middleware"), prog_name="authcache")
+def authcache() -> None:
+    """Tools for services behind authcache-middleware."""
+
+
+@authcache.command()
+@click.option("--key", envvar="AUTHCACHE_KEY", show_envvar=True, help="HMAC secret, or private key as PEM.")
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File that holds the key; one line break at its end is left out.",
+)
+@click.option("--algorithm", type=click.Choice(list(FAMILIES)), default="HS256", show_default=True)
+@click.option("--subject", required=True, help="The user's id (sub).")
+@click.option("--issuer", help="iss; left out unless given.")
+@click.option("--audience", multiple=True, help="aud; may be given several times.")
+@click.option(
+    "--lifetime",
+    type=click.FloatRange(min=1, max=366 * 24 * _HOUR),
+    default=_HOUR,
+    show_default=True,
+    help="Seconds until it expires. Services accept 30 days at most unless they are told otherwise.",
+)
+@click.option("--scope", multiple=True, help='One scope or several ("read write"); may be given several times.')
+@click.option("--kid", help="Name of the key, in the header.")
+@click.option("--typ", default="JWT", show_default=True, help="Media type, in the header.")
+@click.option(
+    "--claim", "claims", multiple=True, metavar="NAME=JSON", help="A further claim: admin=true, name='\"Ann\"'."
+)
+def token(
+    *,
+    key: str | None,
+    key_file: Path | None,
+    algorithm: str,
+    subject: str,
+    issuer: str | None,
+    audience: tuple[str, ...],
+    lifetime: float,
+    scope: tuple[str, ...],
+    kid: str | None,
+    typ: str,
+    claims: tuple[str, ...],
+) -> None:
+    """Mint a token for development and print it, and nothing else, on standard output.
+
+    A token that the middleware would refuse is not printed. Keys on the command line are seen by everyone on the
+    machine: prefer --key-file or the environment variable.
+    """
+    if not math.isfinite(lifetime):
+        raise click.BadParameter("must be a number of seconds", param_hint="--lifetime")
+    further = dict(map(claim, claims))
+    if len(further) < len(claims):
+        raise click.BadParameter("a claim is given twice", param_hint="--claim")
+    click.echo(
+        mint(
+            signing_key(key, key_file),
+            algorithm=algorithm,
+            subject=subject,
+            issuer=issuer,
+            audience=audience[0] if len(audience) == 1 else audience or None,
+            lifetime=lifetime,
+            scope=" ".join(scope) or None,
+            kid=kid,
+            typ=typ,
+            claims=further,
+        )
+    )
+
+
+@authcache.command()
+@click.option("--serve", is_flag=True, help="Keep both services running after the story, until Ctrl-C.")
+@click.option("--redis-url", help="Use this Redis or Valkey; one of its own is started otherwise.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65534),
+    help="Port of the FastAPI service; Flask gets the next one. Free ones are taken otherwise.",
+)
+@click.option(
+    "--loader-ms",
+    type=click.IntRange(0, 500),
+    default=0,
+    show_default=True,
+    help="Milliseconds that each database read takes longer, with and without the cache.",
+)
+@click.option("--requests", type=click.IntRange(20, 100_000), default=2000, show_default=True)
+@click.option("--users", type=click.IntRange(2, 500), default=50, show_default=True, help="Users in those requests.")
+def demo(*, serve: bool, redis_url: str | None, port: int | None, loader_ms: int, requests: int, users: int) -> None:
+    """Play a story over real HTTP: two services, one cache, and what happens when users change.
+
+    Starts a Valkey, a database with 1,000 users, a FastAPI and a Flask service, and checks what it prints: the exit
+    status is 1 when a claim does not hold. Leaves no process and no file behind.
+    """
+    try:
+        from authcache_middleware.cli.demo.plan import Plan
+        from authcache_middleware.cli.demo.play import play
+    except ModuleNotFoundError as missing:
+        raise click.ClickException(
+            f"the demo needs {missing.name}: python -m pip install 'authcache-middleware[demo]'"
+        ) from None
+    if requests < users:
+        raise click.BadParameter("must be at least --users", param_hint="--requests")
+    plan = Plan(serve=serve, redis_url=redis_url, port=port, loader_ms=loader_ms, requests=requests, users=users)
+    raise SystemExit(play(plan))
