@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from authcache_middleware.tokens.material import FAMILIES
 __all__ = ["authcache"]
 
 _HOUR = 3600.0
+_DEMO_NEEDS = ("aiosqlite", "fastapi", "flask", "httpx", "rich", "sqlalchemy", "uvicorn", "waitress")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,14 +111,15 @@ def demo(*, serve: bool, redis_url: str | None, port: int | None, loader_ms: int
     Starts a Valkey, a database with 1,000 users, a FastAPI and a Flask service, and checks what it prints: the exit
     status is 1 when a claim does not hold. Leaves no process and no file behind.
     """
-    try:
-        from authcache_middleware.cli.demo.plan import Plan
-        from authcache_middleware.cli.demo.play import play
-    except ModuleNotFoundError as missing:
+    missing = [name for name in _DEMO_NEEDS if find_spec(name) is None]
+    if missing:
         raise click.ClickException(
-            f"the demo needs {missing.name}: python -m pip install 'authcache-middleware[demo]'"
-        ) from None
+            f"the demo needs {', '.join(missing)}: python -m pip install 'authcache-middleware[demo]'"
+        )
     if requests < users:
         raise click.BadParameter("must be at least --users", param_hint="--requests")
+    from authcache_middleware.cli.demo.plan import Plan
+    from authcache_middleware.cli.demo.play import play
+
     plan = Plan(serve=serve, redis_url=redis_url, port=port, loader_ms=loader_ms, requests=requests, users=users)
     raise SystemExit(play(plan))

@@ -15,6 +15,7 @@ from authcache_middleware.cli.demo.story import ADMIN, SERVED, tell
 __all__ = ["play"]
 
 _SIGNALLED = 128
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def play(plan: Plan) -> int:
@@ -40,7 +41,7 @@ class _Run:
                 self._signal = number
                 playing.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPS:
             with suppress(NotImplementedError):  # Windows: Ctrl-C cancels all the same
                 asyncio.get_running_loop().add_signal_handler(number, stop, number)
         try:

@@ -46,7 +46,7 @@ class Report:
         """Figures; nothing in them is checked."""
         table = Table(box=None, pad_edge=False)
         for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         self._console.print(Padding(table, (0, 0, 0, 2), expand=False))

@@ -103,7 +103,7 @@ async def opened(plan: Plan) -> AsyncIterator[Stage]:
         server = None if plan.redis_url else closing.enter_context(_own_server())
         url = plan.redis_url or (server.url if server else "")
         # Our own server has no other keys; on another nothing of anybody's may be touched.
-        prefix = "user:" if server else f"authcache-demo-{secrets.token_hex(6)}:user:"
+        prefix = "user:" if server else f"authcache-demo-{secrets.token_hex(4)}:user:"
         redis = closing.enter_context(OtherClient(url, prefix))
         secret = secrets.token_urlsafe(48)
         common = {"database": str(directory / "users.sqlite"), "redis_url": url, "prefix": prefix, "secret": secret}
