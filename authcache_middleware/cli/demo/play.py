@@ -73,8 +73,8 @@ class _Run:
         token, admin = stage.token(SERVED), stage.token(ADMIN, "admin")
         shown = [
             *(f"curl -i -H 'Authorization: Bearer {token}' {service.url}/me" for service in stage.services),
-            f"curl -i -X POST -H 'Authorization: Bearer {admin}' {stage.flask.url}/users/{SERVED}/disable",
             f"curl -i -X POST -H 'Authorization: Bearer {token}' {stage.fastapi.url}/logout",
+            f"curl -i -X POST -H 'Authorization: Bearer {admin}' {stage.flask.url}/users/{SERVED}/disable",
         ]
         for line in shown:
             self._report.command(line)

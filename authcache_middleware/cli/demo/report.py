@@ -46,7 +46,8 @@ class Report:
         """Figures; nothing in them is checked."""
         table = Table(box=None, pad_edge=False)
         for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number else "left", overflow="fold")
+            figures = number > 0
+            table.add_column(column, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
         for row in rows:
             table.add_row(*row)
         self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
