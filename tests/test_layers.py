@@ -31,9 +31,9 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 DOORS = {
-    "redis": {"redis/connect.py"},
+    "redis": {"redis/connect.py", "cli/"},
     "jwt": {"tokens/", "testing/tokens.py"},
-    "cryptography": {"tokens/"},
+    "cryptography": {"tokens/", "cli/"},
     "msgpack": {"users/record.py"},
     "asyncio": {"runtime.py", "cli/"},
     "threading": {"runtime.py", "testing/store.py", "cli/"},

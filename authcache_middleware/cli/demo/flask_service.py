@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import waitress  # type: ignore[import-untyped]  # it ships no types
+import waitress
 from flask import Flask
 from sqlalchemy import Engine, create_engine
 

@@ -1,0 +1,211 @@
+"""One process of a test that needs several: ``python worker.py <face> <url> <prefix> <scenario> [seed]``.
+
+The database is in Redis too, under keys beside the cache's, so that all processes see one and the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import redis
+import redis.asyncio
+from faces import headers, settings, token_for
+
+from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError
+from authcache_middleware.redis.connect import RedisTarget
+from authcache_middleware.redis.store import RedisStore
+
+CALLERS = 50
+USERS = 150
+CHANGES = 4
+ASKS = 8
+FORWARDED = (
+    "get",
+    "set_if_absent",
+    "compare_and_delete",
+    "delete",
+    "revocations",
+    "revoke_id",
+    "revoke_before",
+    "aclose",
+)
+
+
+class PlainSet:
+    """The store with its compare-and-set replaced by a plain ``SET``: what must be found out."""
+
+    def __init__(self, store: RedisStore, client: redis.Redis) -> None:
+        self._client = client
+        for name in FORWARDED:
+            setattr(self, name, getattr(store, name))
+
+    async def compare_and_set(self, key, expected, value, *, ttl_ms):
+        self._client.set(key, value, px=ttl_ms)
+        return True
+
+
+class Worker:
+    """What both faces do alike: a database in Redis and a way to run many callers at once."""
+
+    def __init__(self, kind: str, url: str, prefix: str, scenario: str, seed: int) -> None:
+        self.kind, self.prefix, self.scenario = kind, prefix, scenario
+        self.random = random.Random(seed)
+        self.database = redis.Redis.from_url(url, max_connections=200)
+        if kind == "async":
+            self.face = AsyncAuthCache(self.source(url), load_user=self.load_later, **self.options())
+        else:
+            self.face = AuthCache(self.source(url), load_user=self.load, **self.options())
+
+    def options(self) -> dict:
+        timing = {"loader_timeout": 0.5, "deadline": 6.0} if self.scenario == "killed" else {}
+        return settings(prefix=self.prefix, loader_concurrency=200, **{"store_timeout": 2.0, "deadline": 20.0, **timing})
+
+    def source(self, url: str):
+        if self.scenario != "plain-set":
+            return url
+        target = RedisTarget(url, asynchronous=self.kind == "async", timeout=2.0, max_connections=32)
+        return PlainSet(target.open(), self.database)
+
+    # -- the database
+
+    def read(self, user_id: str) -> tuple[dict, float]:
+        """The row, and how long it takes to get it here."""
+        if self.scenario in {"stampede", "killed"}:
+            self.database.incr(f"{self.prefix}loads")
+            if self.scenario == "killed" and self.database.set(f"{self.prefix}holder", os.getpid(), nx=True):
+                return {}, 60.0
+            return {"id": user_id}, 0.05
+        version = int(self.database.get(f"{self.prefix}row:{user_id}") or 0)
+        return {"version": version}, self.random.uniform(0, 0.006)
+
+    def load(self, user_id: str) -> dict:
+        row, pause = self.read(user_id)
+        time.sleep(pause)
+        return row
+
+    async def load_later(self, user_id: str) -> dict:
+        row, pause = self.read(user_id)
+        await asyncio.sleep(pause)
+        return row
+
+    # -- what a caller does, as a list of steps so that one story serves both faces
+
+    def run(self, stories: list[Callable]) -> list:
+        """All stories at once; each is a generator that yields ``(method, *arguments)`` or a pause in seconds."""
+        if self.kind == "async":
+
+            async def everything() -> list:
+                results = await asyncio.gather(*(self.told(story()) for story in stories))
+                await self.face.aclose()
+                return results
+
+            return asyncio.run(everything())
+        with ThreadPoolExecutor(len(stories)) as threads:
+            return list(threads.map(lambda story: self.told_here(story()), stories))
+
+    async def told(self, story):
+        answer = None
+        while True:
+            try:
+                step = story.send(answer)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, float):
+                answer = await asyncio.sleep(step)
+            else:
+                try:
+                    answer = await getattr(self.face, step[0])(*step[1:])
+                except UnavailableError as exc:
+                    answer = exc
+
+    def told_here(self, story):
+        answer = None
+        while True:
+            try:
+                step = story.send(answer)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, float):
+                answer = time.sleep(step)
+            else:
+                try:
+                    answer = getattr(self.face, step[0])(*step[1:])
+                except UnavailableError as exc:
+                    answer = exc
+
+
+def caller(worker: Worker):
+    """Ask once for the one user; served or not."""
+    token = headers(token_for("cold"))
+
+    def story():
+        answer = yield "authenticate", token
+        return not isinstance(answer, UnavailableError)
+
+    return story
+
+
+def changer(worker: Worker, user_id: str):
+    """Change the row, invalidate, and only then say that this version is the least that may be seen."""
+
+    def story():
+        for _ in range(CHANGES):
+            yield worker.random.uniform(0, 0.02)
+            version = worker.database.incr(f"{worker.prefix}row:{user_id}")
+            answer = yield "invalidate", user_id
+            assert answer is None, answer
+            worker.database.eval(
+                "if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) "
+                "then redis.call('SET', KEYS[1], ARGV[1]) end",
+                1,
+                f"{worker.prefix}floor:{user_id}",
+                version,
+            )
+        return 0, 0
+
+    return story
+
+
+def asker(worker: Worker, user_id: str):
+    """Ask again and again; count the answers that are older than what had been invalidated before the question."""
+    token = headers(token_for(user_id))
+
+    def story():
+        stale = asked = 0
+        for _ in range(ASKS):
+            yield worker.random.uniform(0, 0.012)
+            floor = int(worker.database.get(f"{worker.prefix}floor:{user_id}") or 0)
+            answer = yield "authenticate", token
+            assert not isinstance(answer, UnavailableError), answer
+            asked += 1
+            stale += answer.user.version < floor
+        return asked, stale
+
+    return story
+
+
+def main() -> None:
+    kind, url, prefix, scenario, *seed = sys.argv[1:]
+    worker = Worker(kind, url, prefix, scenario, int(seed[0]) if seed else 0)
+    worker.database.incr(f"{prefix}ready")
+    while not worker.database.exists(f"{prefix}go"):
+        time.sleep(0.002)
+    if scenario in {"stampede", "killed"}:
+        print(json.dumps({"served": sum(worker.run([caller(worker) for _ in range(CALLERS)]))}))
+        return
+    stories = []
+    for number in range(USERS):
+        stories += [changer(worker, str(number)), asker(worker, str(number))]
+    results = worker.run(stories)
+    print(json.dumps({"asked": sum(asked for asked, _ in results), "stale": sum(stale for _, stale in results)}))
+
+
+if __name__ == "__main__":
+    main()
