@@ -64,8 +64,8 @@ class Worker:
             self.face = AuthCache(self.source(url), load_user=self.load, **self.options())
 
     def options(self) -> dict:
-        timing = {"loader_timeout": 0.5, "deadline": 6.0} if self.scenario == "killed" else {}
-        return settings(prefix=self.prefix, loader_concurrency=200, **{"store_timeout": 2.0, "deadline": 20.0, **timing})
+        timing = {"loader_timeout": 0.5} if self.scenario == "killed" else {}
+        return settings(prefix=self.prefix, loader_concurrency=200, store_timeout=2.0, deadline=20.0, **timing)
 
     def source(self, url: str):
         if self.scenario != "plain-set":

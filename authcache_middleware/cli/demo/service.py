@@ -26,7 +26,8 @@ def read_settings() -> Settings:
 
 def listener(port: int) -> socket.socket:
     """A listening socket; where there is none to be had, the reason is told and the process ends."""
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Said to be TCP: asyncio switches Nagle's algorithm off for such sockets alone, and uvicorn's answers took 40 ms.
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind(("127.0.0.1", port))
