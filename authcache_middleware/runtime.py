@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.errors import ConfigurationError, UnavailableError
 
 __all__ = [
     "AsyncRuntime",
@@ -105,8 +105,11 @@ class Runtime(Protocol):
         """The function behind its places."""
         ...
 
-    async def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Set the coroutine going so that it ends whatever becomes of the caller; it may have ended on return."""
+    async def start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+        """Set the coroutine going so that it ends whatever becomes of the caller; it may have ended on return.
+
+        ``ended`` is called when it is over, also where it was cancelled before its first step or never began.
+        """
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -172,11 +175,16 @@ class AsyncRuntime:
             return _AwaitedWork(cast("Callable[[str], Awaitable[object]]", function), places, timeout)
         return _ThreadedWork(function, places, timeout)
 
-    async def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
         """In a task of its own: cancelling a caller does not cancel what others wait for."""
-        task = self._loop.create_task(coroutine)
+        try:
+            task = self._loop.create_task(coroutine)
+        except BaseException:
+            ended()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: ended())
 
     async def sleep(self, seconds: float) -> None:
         """See ``Runtime``."""
@@ -206,7 +214,7 @@ class _FutureCell(Generic[T]):
         self._future = future
 
     def put(self, value: T) -> None:
-        if not self._future.done():
+        if not self._future.done() and not self._future.get_loop().is_closed():
             self._future.set_result(value)
 
     async def wait(self, timeout: float) -> T:
@@ -265,9 +273,13 @@ class _ThreadedWork(_Places):
     async def call(self, argument: str) -> object:
         loop = asyncio.get_running_loop()
         try:
-            called = loop.run_in_executor(self._threads, contextvars.copy_context().run, self._function, argument)
-        except BaseException:
+            called = loop.run_in_executor(
+                self._threads, contextvars.copy_context().run, _call_for_a_future, self._function, argument
+            )
+        except BaseException as exc:
             self.leave()
+            if isinstance(exc, RuntimeError):
+                raise UnavailableError("closed") from exc  # by ``close``, between the place and the call
             raise
         called.add_done_callback(self._returned)
         async with asyncio.timeout(self._timeout):
@@ -280,6 +292,14 @@ class _ThreadedWork(_Places):
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _call_for_a_future(function: Callable[[str], object], argument: str) -> object:
+    """The function's result; what it raises is something that a future can hold, or nobody would ever hear of it."""
+    try:
+        return function(argument)
+    except (StopIteration, asyncio.CancelledError) as exc:
+        raise RuntimeError(f"the function raised {type(exc).__name__}") from exc
 
 
 class BlockingRuntime:
@@ -301,9 +321,12 @@ class BlockingRuntime:
         del timeout
         return _DirectWork(function, places)
 
-    async def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
         """Here and now, to its end."""
-        await coroutine
+        try:
+            await coroutine
+        finally:
+            ended()
 
     async def sleep(self, seconds: float) -> None:
         """See ``Runtime``."""

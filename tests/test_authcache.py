@@ -12,6 +12,11 @@ import pytest
 import redis
 import redis.asyncio
 from faces import AUDIENCE, ISSUER, SECRET, driven, headers, settings, token_for
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.cache import CacheConfig
+from redis.cluster import LoadBalancingStrategy
+from redis.sentinel import Sentinel
 
 from authcache_middleware import (
     AsyncAuthCache,
@@ -387,6 +392,13 @@ def test_an_option_that_does_not_exist_is_named() -> None:
         (AuthCache, "redis://user:hunter2@localhost:port"),
         (AuthCache, "redis://user:hunter2@localhost?socket_timeout=soon"),
         (AuthCache, "redis://user:hunter2@localhost?nonsense=1"),
+        (AuthCache, "redis://user:hunter2@localhost?decode_responses=true"),
+        (AsyncAuthCache, "redis://user:hunter2@localhost?socket_timeout=30&protocol=3"),
+        (AsyncAuthCache, "rediss://user:hunter2@localhost/2?timeout=30"),
+        (AuthCache, Sentinel([("localhost", 1)]).slave_for("mymaster")),
+        (AsyncAuthCache, AsyncSentinel([("localhost", 1)]).slave_for("mymaster")),
+        (AuthCache, redis.Redis(protocol=3, cache_config=CacheConfig())),
+        (AsyncAuthCache, RedisCluster("localhost", load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN)),
         (AuthCache, None),
         (AuthCache, object()),
         (AuthCache, redis.asyncio.Redis()),

@@ -28,7 +28,7 @@ CHANGES = 4
 ASKS = 8
 FORWARDED = (
     "get",
-    "set_if_absent",
+    "claim",
     "compare_and_delete",
     "delete",
     "revocations",

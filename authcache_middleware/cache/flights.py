@@ -41,15 +41,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Neither Redis nor the loader could say: 503 for all who waited."""
+    """Neither Redis nor the loader could say: 503 for all who waited.
+
+    Without the exception behind it: what a loader raises may hold a row's values, and has been logged without them.
+    """
 
     reason: str
-    cause: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """This flight ran out of its time; who has some left starts another."""
+    """This flight ran out of its time, or was ended by somebody; who has time left starts another."""
 
 
 Outcome = Answered | Refused | Failed | LookAgain
@@ -59,10 +61,11 @@ Outcome = Answered | Refused | Failed | LookAgain
 class Flight:
     """One attempt to learn a subject's record."""
 
-    __slots__ = ("cell", "commands", "deadline", "key")
+    __slots__ = ("began", "cell", "commands", "deadline", "key")
 
-    def __init__(self, key: str, deadline: float, cell: Cell[Outcome]) -> None:
+    def __init__(self, key: str, began: float, deadline: float, cell: Cell[Outcome]) -> None:
         self.key = key
+        self.began = began
         self.deadline = deadline
         self.cell = cell
         self.commands = 0
@@ -91,6 +94,11 @@ class Flights:
     def __contains__(self, key: str) -> bool:
         return key in self._open
 
+    def has_younger_than(self, key: str, seconds: float) -> bool:
+        """Whether a flight of that key is under way and began no longer ago than that."""
+        flight = self._open.get(key)
+        return flight is not None and self._monotonic() - flight.began < seconds
+
     def join(self, key: str, deadline: float) -> Seat | None:
         """A seat in the flight of that key, a new flight if there is none; ``None`` while the key is paused."""
         with self._mutex:
@@ -99,7 +107,7 @@ class Flights:
                 return Seat(flight, flight.commands, leads=False)
             if self._pauses and self._is_paused(key):
                 return None
-            flight = self._open[key] = Flight(key, deadline, self._runtime.cell())
+            flight = self._open[key] = Flight(key, self._monotonic(), deadline, self._runtime.cell())
             return Seat(flight, 0, leads=True)
 
     def stamp(self, flight: Flight) -> int:
@@ -109,9 +117,10 @@ class Flights:
             return flight.commands
 
     def settle(self, flight: Flight, outcome: Outcome) -> None:
-        """End the flight: nobody joins it from here on, and all who did get the outcome."""
+        """End the flight: nobody joins it from here on, and all who did get the outcome; the first one counts."""
         with self._mutex:
-            self._open.pop(flight.key, None)
+            if self._open.get(flight.key) is flight:  # and not its successor
+                del self._open[flight.key]
         flight.cell.put(outcome)
 
     def pause(self, key: str, seconds: float) -> None:

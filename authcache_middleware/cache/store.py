@@ -22,10 +22,12 @@ class Store(Protocol):
         """The bytes under the key, ``None`` when there are none."""
         ...
 
-    async def set_if_absent(self, key: str, value: bytes, *, ttl_ms: int) -> bytes | None:
-        """Set the value if the key is absent and return ``None``; else return what stands there, untouched.
+    async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
+        """What stands under the key; if nothing did, now the lease with a suffix that no other execution writes.
 
-        Where a lost reply made the store send the command twice, what stands there may be this very value.
+        So who gets back a value that begins with his lease holds it, also where a lost reply made the store send the
+        command twice. A copy that is executed late, after the lease was taken away, writes another value: it revives
+        nothing.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any, Final, final
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 import redis.asyncio
@@ -18,6 +19,7 @@ from authcache_middleware.users.record import ForeignValueError
 __all__ = ["RedisTarget"]
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_READS_ELSEWHERE: Final = ("read_from_replicas", "load_balancing_strategy")
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -53,25 +55,33 @@ class RedisTarget:
     def _client(self) -> Any:
         if not isinstance(self._source, str):
             return self._source
+        module: Any = redis.asyncio if self._asynchronous else redis
+        return module.Redis.from_pool(module.BlockingConnectionPool.from_url(self._source, **self._settings()))
+
+    def _settings(self) -> dict[str, Any]:
         # RESP2: under RESP3 redis-py 8.1 hands out connections that the server has closed. One retry covers a
         # connection that died idle; a server that does not answer is not asked twice.
-        module: Any = redis.asyncio if self._asynchronous else redis
         retry: Any = redis.asyncio.retry.Retry if self._asynchronous else redis.retry.Retry
-        pool = module.BlockingConnectionPool.from_url(
-            self._source,
-            protocol=2,
-            decode_responses=False,
-            max_connections=self._max_connections,
-            timeout=self._timeout,
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
-            retry=retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
-        )
-        return module.Redis.from_pool(pool)
+        return {
+            "protocol": 2,
+            "decode_responses": False,
+            "encoding": "utf-8",
+            "max_connections": self._max_connections,
+            "timeout": self._timeout,
+            "socket_timeout": self._timeout,
+            "socket_connect_timeout": self._timeout,
+            "retry_on_timeout": False,
+            "retry_on_error": [redis.exceptions.ConnectionError],  # redis-py 5 asks this list before it retries
+            "retry": retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+        }
 
     def _refuse_bad_url(self, url: str) -> None:
         if not url.startswith(_SCHEMES):
             raise ConfigurationError("redis", f"the URL must begin with one of {', '.join(_SCHEMES)}")
+        # redis-py lets the URL have the last word, which would undo our timeouts
+        taken = sorted(self._settings().keys() & parse_qs(urlsplit(url).query).keys())
+        if taken:
+            raise ConfigurationError("redis", f"the URL must not set {', '.join(taken)}")
         try:
             pool = self._client().connection_pool
             pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and refuses what it does not know
@@ -87,6 +97,12 @@ class RedisTarget:
             raise ConfigurationError("redis", f"this face needs a client of the kind of {wanted}")
         if client.get_encoder().decode_responses:
             raise ConfigurationError("redis", "records are bytes: the client must not be set to decode_responses")
+        pool = getattr(client, "connection_pool", None)
+        if any(getattr(client, name, None) for name in _READS_ELSEWHERE) or not getattr(pool, "is_master", True):
+            # a replica that lags answers with what has been invalidated already
+            raise ConfigurationError("redis", "the client must read from primaries, not from replicas")
+        if getattr(pool, "cache", None) is not None:
+            raise ConfigurationError("redis", "the client must not have a cache of its own (cache_config)")
         if not self._asynchronous and not _has_timeout(client):
             _log.warning("the Redis client has no socket_timeout: a server that hangs will hang every request")
 
@@ -98,16 +114,14 @@ class _AsyncCommands:
         self._timeout = timeout
         self._owned = owned
 
-    async def send(self, *command: str | bytes | int, **options: bool) -> Any:
+    async def send(self, *command: str | bytes | int) -> Any:
         try:
             if self._owned:  # its socket and pool timeouts are ours
-                return await self._execute(*command, **options)
+                return await self._execute(*command)
             async with at_most(self._timeout):
-                return await self._execute(*command, **options)
-        except ResponseError as exc:
+                return await self._execute(*command)
+        except Exception as exc:
             raise _translated(exc) from exc
-        except (RedisError, OSError) as exc:  # TimeoutError is an OSError
-            raise UnavailableError("redis") from exc
 
     async def aclose(self) -> None:
         if self._owned:
@@ -120,22 +134,23 @@ class _BlockingCommands:
         self._execute = client.execute_command
         self._owned = owned
 
-    async def send(self, *command: str | bytes | int, **options: bool) -> Any:
+    async def send(self, *command: str | bytes | int) -> Any:
         try:
-            return self._execute(*command, **options)
-        except ResponseError as exc:
+            return self._execute(*command)
+        except Exception as exc:
             raise _translated(exc) from exc
-        except (RedisError, OSError) as exc:
-            raise UnavailableError("redis") from exc
 
     async def aclose(self) -> None:
         if self._owned:
             self._client.close()
 
 
-def _translated(error: ResponseError) -> Exception:
-    # inside a script the server puts the script's own words around it
-    return ForeignValueError("another type") if "WRONGTYPE" in str(error) else UnavailableError("redis")
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):  # a script's error has other words around it
+        return ForeignValueError("another type")
+    if not isinstance(error, RedisError | OSError):  # a cluster without slots; a pool that is closed under a command
+        _log.warning("redis-py raised %s", type(error).__name__)
+    return UnavailableError("redis")
 
 
 def _has_timeout(client: Any) -> bool:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["COMPARE_AND_DELETE", "COMPARE_AND_SET", "MAX_REVOKED_IDS", "REVOKE"]
+__all__ = ["CLAIM", "COMPARE_AND_DELETE", "COMPARE_AND_SET", "MAX_REVOKED_IDS", "REVOKE"]
 
 MAX_REVOKED_IDS: Final = 256
+
+# The suffix is the server's time: a copy of this command that the network delivers late, after a DEL, must not bring
+# back the lease that its sender holds, whose fill would then store what was read before the DEL.
+CLAIM: Final = """\
+local standing = redis.call('GET', KEYS[1])
+if standing then return standing end
+local time = redis.call('TIME')
+local lease = ARGV[1] .. ':' .. time[1] .. '.' .. time[2]
+redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
+return lease"""
 
 COMPARE_AND_SET: Final = """\
 if redis.call('GET', KEYS[1]) == ARGV[1] then

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, final
 
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.redis.scripts import COMPARE_AND_DELETE, COMPARE_AND_SET, REVOKE
+from authcache_middleware.redis.scripts import CLAIM, COMPARE_AND_DELETE, COMPARE_AND_SET, REVOKE
 from authcache_middleware.users.record import NO_REVOCATIONS, Revocations
 
 __all__ = ["Commands", "RedisStore"]
@@ -19,8 +19,8 @@ class Commands(Protocol):
     Raises ``UnavailableError`` when there is none in time, ``ForeignValueError`` when the key holds another type.
     """
 
-    async def send(self, *command: str | bytes | int, **options: bool) -> Any:
-        """The reply to one command; the options are for the client library's reading of it."""
+    async def send(self, *command: str | bytes | int) -> Any:
+        """The reply to one command."""
         ...
 
     async def aclose(self) -> None:
@@ -41,9 +41,9 @@ class RedisStore:
         value: bytes | None = await self._send("GET", key)
         return value
 
-    async def set_if_absent(self, key: str, value: bytes, *, ttl_ms: int) -> bytes | None:
-        """``SET … NX GET PX``: the lease and the look in one round trip (``NX`` with ``GET`` needs Redis 7.0)."""
-        standing: bytes | None = await self._send("SET", key, value, "NX", "GET", "PX", ttl_ms, get=True)
+    async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
+        """A script: the lease and the look in one round trip."""
+        standing: bytes = await self._send("EVAL", CLAIM, 1, key, lease, ttl_ms)
         return standing
 
     async def compare_and_set(self, key: str, expected: bytes, value: bytes, *, ttl_ms: int) -> bool:

@@ -31,46 +31,56 @@ class StoreContract:
         """A miss is ``None``."""
         assert run(store.get(key)) is None
 
-    def test_the_first_value_stands_and_the_second_caller_sees_it(self, store: Store, run: Run[Any], key: str) -> None:
+    def test_the_first_lease_stands_and_the_second_caller_sees_it(self, store: Store, run: Run[Any], key: str) -> None:
         """The lease and the look are one step."""
-        assert run(store.set_if_absent(key, b"\xc1first", ttl_ms=_HOUR_MS)) is None
-        assert run(store.set_if_absent(key, b"second", ttl_ms=_HOUR_MS)) == b"\xc1first"
-        assert run(store.get(key)) == b"\xc1first"
+        first = run(store.claim(key, b"\xc1first", ttl_ms=_HOUR_MS))
+        assert first.startswith(b"\xc1first")
+        assert run(store.claim(key, b"\xc1second", ttl_ms=_HOUR_MS)) == first
+        assert run(store.claim(key, b"\xc1first", ttl_ms=_HOUR_MS)) == first, "sent again, its holder has it still"
+        assert run(store.get(key)) == first
+
+    def test_a_claim_that_arrives_late_brings_no_lease_back(self, store: Store, run: Run[Any], key: str) -> None:
+        """A copy of the command, delivered after an invalidation: what its sender loaded before must not be stored."""
+        first = run(store.claim(key, b"\xc1lease", ttl_ms=_HOUR_MS))
+        run(store.delete(key))
+        late = run(store.claim(key, b"\xc1lease", ttl_ms=_HOUR_MS))
+        assert late != first
+        assert run(store.compare_and_set(key, first, b"record", ttl_ms=_HOUR_MS)) is False
 
     def test_a_value_is_replaced_only_where_it_is_the_one_expected(self, store: Store, run: Run[Any], key: str) -> None:
         """The fill: nothing is written over what came between."""
         assert run(store.compare_and_set(key, b"lease", b"record", ttl_ms=_HOUR_MS)) is False
         assert run(store.get(key)) is None
-        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        lease = run(store.claim(key, b"lease", ttl_ms=_HOUR_MS))
         assert run(store.compare_and_set(key, b"another", b"record", ttl_ms=_HOUR_MS)) is False
-        assert run(store.compare_and_set(key, b"lease", b"\x00record\xff", ttl_ms=_HOUR_MS)) is True
+        assert run(store.compare_and_set(key, lease, b"\x00record\xff", ttl_ms=_HOUR_MS)) is True
         assert run(store.get(key)) == b"\x00record\xff"
 
     def test_a_value_is_deleted_only_where_it_is_the_one_expected(self, store: Store, run: Run[Any], key: str) -> None:
         """Giving up a lease never takes a record away."""
-        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        lease = run(store.claim(key, b"lease", ttl_ms=_HOUR_MS))
         assert run(store.compare_and_delete(key, b"another")) is False
-        assert run(store.get(key)) == b"lease"
-        assert run(store.compare_and_delete(key, b"lease")) is True
+        assert run(store.get(key)) == lease
+        assert run(store.compare_and_delete(key, lease)) is True
         assert run(store.get(key)) is None
 
     def test_delete_takes_whatever_stands_there(self, store: Store, run: Run[Any], key: str) -> None:
         """An invalidation asks no questions, and may be repeated."""
-        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+        lease = run(store.claim(key, b"lease", ttl_ms=_HOUR_MS))
         run(store.delete(key))
         run(store.delete(key))
         assert run(store.get(key)) is None
-        assert run(store.compare_and_set(key, b"lease", b"record", ttl_ms=_HOUR_MS)) is False
+        assert run(store.compare_and_set(key, lease, b"record", ttl_ms=_HOUR_MS)) is False
 
     def test_a_value_ends_with_its_ttl(
         self, store: Store, run: Run[Any], key: str, pass_time: Callable[[float], None]
     ) -> None:
         """Both ways of writing set a time to live."""
-        run(store.set_if_absent(key, b"lease", ttl_ms=40))
+        run(store.claim(key, b"lease", ttl_ms=40))
         pass_time(0.06)
         assert run(store.get(key)) is None
-        run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
-        run(store.compare_and_set(key, b"lease", b"record", ttl_ms=40))
+        lease = run(store.claim(key, b"lease", ttl_ms=_HOUR_MS))
+        run(store.compare_and_set(key, lease, b"record", ttl_ms=40))
         pass_time(0.06)
         assert run(store.get(key)) is None
 
@@ -135,11 +145,11 @@ class StoreContract:
         with pytest.raises(ForeignValueError):
             run(store.get(key))
         with pytest.raises(ForeignValueError):
-            run(store.set_if_absent(key, b"lease", ttl_ms=_HOUR_MS))
+            run(store.claim(key, b"lease", ttl_ms=_HOUR_MS))
         with pytest.raises(ForeignValueError):
             run(store.compare_and_set(key, b"lease", b"record", ttl_ms=_HOUR_MS))
         run(store.delete(key))
-        run(store.set_if_absent(key, b"value", ttl_ms=_HOUR_MS))
+        run(store.claim(key, b"value", ttl_ms=_HOUR_MS))
         with pytest.raises(ForeignValueError):
             run(store.revocations(key))
         with pytest.raises(ForeignValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from types import MappingProxyType
@@ -25,6 +26,7 @@ class MemoryStore:
         self.calls: list[str] = []
         self._clock = clock or SystemClock()
         self._mutex = threading.Lock()
+        self._claims = itertools.count()
         self._values: dict[str, tuple[bytes, float]] = {}
         self._revocations: dict[str, tuple[Revocations, float]] = {}
 
@@ -34,13 +36,14 @@ class MemoryStore:
         with self._mutex:
             return self._value(key)
 
-    async def set_if_absent(self, key: str, value: bytes, *, ttl_ms: int) -> bytes | None:
+    async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
         """See ``Store``."""
-        self._called("set_if_absent")
+        self._called("claim")
         with self._mutex:
             standing = self._value(key)
             if standing is None:
-                self._set(key, value, ttl_ms)
+                standing = b"%b:%d" % (lease, next(self._claims))
+                self._set(key, standing, ttl_ms)
             return standing
 
     async def compare_and_set(self, key: str, expected: bytes, value: bytes, *, ttl_ms: int) -> bool:

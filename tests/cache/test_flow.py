@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 import msgpack
 import pytest
@@ -15,7 +16,7 @@ from authcache_middleware.testing import ManualClock, MemoryStore, issue_token
 from authcache_middleware.users.record import MAX_RECORD_BYTES, is_lease, new_lease
 
 FACES = ["async", "blocking"]
-COLD = ["get", "set_if_absent", "revocations", "compare_and_set"]
+COLD = ["get", "claim", "revocations", "compare_and_set"]
 
 
 class Loader:
@@ -270,39 +271,108 @@ def test_a_fill_whose_confirmation_is_lost_is_read_back(driver, store, loader) -
 
 
 def test_a_lease_whose_confirmation_is_lost_is_still_ones_own(driver, store, loader) -> None:
-    once = store.set_if_absent
+    once = store.claim
 
     async def twice(*arguments, **options):
         await once(*arguments, **options)
         return await once(*arguments, **options)
 
-    store.set_if_absent = twice
+    store.claim = twice
     assert enter(driver).user.name == "Ann"
     assert loader.calls == ["1"]
 
 
+def test_a_claim_that_is_delivered_again_after_an_invalidation_revives_nothing(driver, store, loader) -> None:
+    """The first copy of the command was on its way for long: it arrives when the lease has been taken away."""
+    claim, fill = store.claim, store.compare_and_set
+    sent = []
+
+    async def noted(*arguments, **options):
+        sent.append((arguments, options))
+        return await claim(*arguments, **options)
+
+    async def after_the_late_copy(*arguments, **options):
+        store.compare_and_set = fill
+        await store.delete("user:1")
+        loader.rows["1"] = {"name": "new"}
+        (key, lease), late = sent[0]
+        await claim(key, lease, **late)
+        filled = await fill(*arguments, **options)
+        await store.delete("user:1")  # or everyone would wait for the end of a lease that nobody holds
+        return filled
+
+    store.claim, store.compare_and_set = noted, after_the_late_copy
+    loader.rows["1"] = {"name": "old"}
+    assert enter(driver).user.name == "new"
+
+
+def test_somebody_elses_data_that_appears_during_the_load_is_left_alone(driver, store, loader, caplog) -> None:
+    def load():
+        finish(store.delete("user:1"))
+        finish(store.revoke_before("user:1", lifetime=999, leeway=0))  # a hash
+        return {"name": "Ann"}
+
+    loader.rows["1"] = load
+    assert enter(driver).user.name == "Ann"
+    assert "not ours" in caplog.text
+    assert "user:1" in store._revocations
+
+
+def test_a_fill_that_is_not_confirmed_gives_the_lease_back(driver, store, loader) -> None:
+    fill = store.compare_and_set
+
+    async def lost(*_arguments, **_options):
+        store.compare_and_set = fill
+        raise UnavailableError("redis")
+
+    store.compare_and_set = lost
+    with pytest.raises(UnavailableError):
+        enter(driver)
+    assert stored(store) is None
+    assert enter(driver).user.name == "Ann"
+
+
+def test_a_fault_of_ours_is_503_for_everybody_and_logged(driver, store, caplog) -> None:
+    async def broken(_key):
+        raise ZeroDivisionError(store.calls[0] + " confi" + "dential")
+
+    store.revocations = broken
+    with pytest.raises(UnavailableError) as caught:
+        enter(driver)
+    assert caught.value.reason == "internal"
+    assert "ZeroDivisionError" in caplog.text
+    assert "confidential" not in caplog.text
+
+
+def test_what_the_loader_raised_does_not_ride_along(driver, loader) -> None:
+    loader.rows["1"] = RuntimeError("parameters: ann@example.com")
+    with pytest.raises(UnavailableError) as caught:
+        enter(driver)
+    assert "ann@example.com" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_dead_holders_lease_ends_and_the_user_is_loaded(driver, store, clock, loader) -> None:
     store.put("user:1", new_lease(), ttl_ms=2000)
-    wait = store.set_if_absent
+    wait = store.claim
 
     async def later(*arguments, **options):
         clock.advance(0.5)
         return await wait(*arguments, **options)
 
-    store.set_if_absent = later
+    store.claim = later
     assert enter(driver).user.name == "Ann"
-    assert store.calls.count("set_if_absent") == 4
+    assert store.calls.count("claim") == 4
 
 
 def test_a_holder_that_never_ends_is_waited_for_until_the_deadline(driver, store, clock, loader) -> None:
     store.put("user:1", new_lease())
-    wait = store.set_if_absent
+    wait = store.claim
 
     async def later(*arguments, **options):
         clock.advance(1)
         return await wait(*arguments, **options)
 
-    store.set_if_absent = later
+    store.claim = later
     with pytest.raises(UnavailableError) as caught:
         enter(driver)
     assert caught.value.reason == "deadline"

@@ -115,14 +115,14 @@ async def test_who_comes_after_the_look_was_sent_is_not_answered_by_it(auth, sto
         await first_get(key)
 
     store.get = missed
-    store.hold("set_if_absent")
+    store.hold("claim")
     early = asyncio.create_task(auth.authenticate(HEADERS))
-    await store.ran["set_if_absent"].wait()
+    await store.ran["claim"].wait()
     database.row = {"active": False}
     await auth.invalidate("1")
     late = asyncio.create_task(auth.authenticate(HEADERS))
     await asyncio.sleep(0)
-    store.release("set_if_absent")
+    store.release("claim")
     assert (await early).user.name == "Ann"
     with pytest.raises(InvalidTokenError):
         await late
@@ -264,6 +264,52 @@ async def test_a_plain_loader_that_hangs_keeps_its_place_until_it_returns(store)
     await auth.aclose()
 
 
+@pytest.mark.parametrize("error", [StopIteration, asyncio.CancelledError])
+async def test_a_plain_loader_that_raises_what_no_future_can_hold_gives_its_place_back(store, error, caplog) -> None:
+    def load(user_id):
+        if user_id != "good":
+            raise error
+        return {"name": "Ann"}
+
+    auth = AsyncAuthCache(store, load_user=load, loader_concurrency=1, **settings())
+    for number in range(3):
+        with pytest.raises(UnavailableError) as caught:
+            await auth.authenticate(headers(token_for(str(number))))
+        assert caught.value.reason == "loader"
+    assert "load_user raised RuntimeError" in caplog.text
+    assert (await auth.authenticate(headers(token_for("good")))).user.name == "Ann"
+    await auth.aclose()
+
+
+async def test_a_flight_whose_task_is_cancelled_before_it_began_is_no_flight(auth, database) -> None:
+    database.gate.set()
+    asking = asyncio.create_task(auth.authenticate(HEADERS))
+    while not (flights := [task for task in asyncio.all_tasks() if "_fly" in repr(task)]):
+        await asyncio.sleep(0)
+    flights[0].cancel()
+    assert (await asking).user.name == "Ann"
+    assert (await auth.authenticate(HEADERS)).user.name == "Ann"
+    assert database.loads == 1
+
+
+async def test_a_record_is_served_while_all_places_hang(store, database) -> None:
+    """Another process fills the record of a user who waits here for a place at a loader that hangs."""
+    auth = AsyncAuthCache(store, load_user=database.load, loader_concurrency=1, **settings(loader_timeout=1.5))
+    hung = asyncio.create_task(auth.authenticate(headers(token_for("hung"))))
+    await database.reading.wait()
+    waiting = asyncio.create_task(auth.authenticate(HEADERS))
+    while "user:1" not in auth._engines[asyncio.get_running_loop()].users._flights:
+        await asyncio.sleep(0)
+    elsewhere = AsyncAuthCache(store, load_user=lambda _: {"name": "Ann"}, **settings())
+    assert (await elsewhere.authenticate(HEADERS)).user.name == "Ann"
+    assert (await waiting).user.name == "Ann"
+    assert not hung.done()
+    hung.cancel()
+    database.gate.set()
+    await auth.aclose()
+    await elsewhere.aclose()
+
+
 async def test_loads_run_at_most_so_many_at_once(store, database) -> None:
     at_once = [0, 0]
 
@@ -378,7 +424,8 @@ def test_a_leader_who_is_killed_frees_the_others_and_his_lease() -> None:
     wait_until(lambda: store.calls.count("get") <= 6 and in_flight(auth)())
     release.set()
     assert [type(answer) for answer in leader.join()] == [Killed]
-    assert {type(answer) for answer in followers.join()} <= {UnavailableError, Killed}
+    assert [type(answer) for answer in followers.join()] == [Killed] * 5, "each went on, and led in his turn"
+    assert len(loads) == 6
     wait_until(lambda: not in_flight(auth)())
     assert not any(is_lease(value) for value, _ in store._values.values())
 
@@ -401,6 +448,31 @@ def test_a_follower_leaves_at_his_deadline_while_the_loader_hangs() -> None:
     (late,) = leader.join()
     assert isinstance(late, UnavailableError)  # his lease ended long before: the row is not stored, nor served
     assert finish(auth._story._store.get("user:1")) is None
+
+
+def test_a_record_from_another_process_frees_who_waits_for_a_loader_that_hangs() -> None:
+    release, loads, store = threading.Event(), [], MemoryStore()
+
+    def load(user_id):
+        loads.append(user_id)
+        release.wait(20)
+        return {"name": "old"}
+
+    auth = AuthCache(store, load_user=load, loader_timeout=0.1, store_timeout=0.1, deadline=15.0, **settings())
+    leader, follower, later = Threads(auth), Threads(auth), Threads(auth)
+    leader.start(1)
+    wait_until(lambda: loads)
+    follower.start(2)
+    finish(store.delete("user:1"))
+    elsewhere = AuthCache(store, load_user=lambda _: {"name": "new"}, **settings())
+    assert elsewhere.authenticate(HEADERS).user.name == "new"
+    assert follower.join() == ["new", "new"]
+    later.start(1)
+    assert later.join() == ["new"]
+    assert leader.answers == []
+    release.set()
+    assert leader.join() == ["new"]
+    assert loads == ["1"]
 
 
 def test_a_key_stays_paused_for_its_time_and_no_memory_is_filled_with_them() -> None:
