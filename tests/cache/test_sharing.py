@@ -497,3 +497,23 @@ def test_an_answer_given_twice_is_the_first() -> None:
     flights.settle(seat.flight, Failed("second"))
     assert seat.flight.cell._value == Failed("first")
     assert SECRET not in repr(seat)
+
+
+def test_a_flight_that_ends_twice_does_not_end_its_successor() -> None:
+    flights = Flights(BlockingRuntime(), ManualClock().monotonic)
+    first = flights.join("user:1", 9).flight
+    flights.settle(first, Failed("first"))
+    second = flights.join("user:1", 9)
+    flights.settle(first, Failed("again"))
+    assert second.leads
+    assert flights.join("user:1", 9).flight is second.flight
+
+
+def test_a_flight_grows_old() -> None:
+    clock = ManualClock()
+    flights = Flights(BlockingRuntime(), clock.monotonic)
+    assert not flights.has_younger_than("user:1", 2)
+    flights.join("user:1", 9)
+    assert flights.has_younger_than("user:1", 2)
+    clock.advance(2)
+    assert not flights.has_younger_than("user:1", 2)
