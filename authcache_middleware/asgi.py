@@ -58,6 +58,9 @@ _LIFESPAN_ENDS = frozenset(
 class AsyncFace(Protocol):
     """What the middleware asks of ``AsyncAuthCache``."""
 
+    def recall(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any] | None:
+        """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has."""
+
     async def authenticate(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any]:
         """Who the request speaks for."""
 
@@ -112,7 +115,7 @@ class AuthCacheMiddleware:
         user, auth = _NOBODY
         if not (self._selective and self._passes(scope)):
             try:
-                user, auth = await self._auth.authenticate(scope["headers"])
+                user, auth = self._auth.recall(scope["headers"]) or await self._auth.authenticate(scope["headers"])
             except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
                 if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                     await self._refuse(error, scope, receive, send)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
+import weakref
 from collections.abc import Iterable
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
 
 from authcache_middleware.bearer.header import bearer_token
-from authcache_middleware.cache.flow import Durations, UserFlow
 from authcache_middleware.cache.store import Store
-from authcache_middleware.errors import InvalidTokenError, UnavailableError
+from authcache_middleware.engine import Engine
+from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError
+from authcache_middleware.events import Refused, Reporter, Stats, Unavailable
 from authcache_middleware.options import Options, OptionsDict
-from authcache_middleware.redis.connect import RedisTarget
-from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, Runtime, finish
-from authcache_middleware.sessions.revocation import Revoker
+from authcache_middleware.redis.breaker import Breaker
+from authcache_middleware.redis.connect import Opened, RedisTarget
+from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.remembered import RememberedTokens
 from authcache_middleware.tokens.verifier import TokenVerifier
 from authcache_middleware.users.keys import UserKeys, is_subject
 from authcache_middleware.users.policy import judge
@@ -38,30 +42,6 @@ _TOKEN_OPTIONS: Final = (
 _log = logging.getLogger("authcache_middleware")
 
 
-class _Engine:
-    """What lives and dies with one event loop, or with one process: connections, flights, the loader's places."""
-
-    def __init__(self, runtime: Runtime, store: Store, keys: UserKeys, options: Options) -> None:
-        self.runtime = runtime
-        self.store = store
-        self.work = runtime.work(options.load_user, places=options.loader_concurrency, timeout=options.loader_timeout)
-        self.users = UserFlow(
-            store,
-            runtime=runtime,
-            clock=options.clock,
-            loader=self.work,
-            keys=keys,
-            issuer=options.issuer,
-            durations=Durations(options.ttl, options.negative_ttl, options.lease, options.deadline),
-        )
-        self.revoker = Revoker(store, keys=keys, max_token_lifetime=options.max_token_lifetime, leeway=options.leeway)
-
-    async def aclose(self) -> None:
-        await self.runtime.aclose()
-        self.work.close()
-        await self.store.aclose()
-
-
 class _Story(Generic[UserT]):
     """The flow from headers to a user, and what ends it; as coroutines that suspend only where the runtime does."""
 
@@ -79,11 +59,45 @@ class _Story(Generic[UserT]):
                 redis,
                 asynchronous=runtime is AsyncRuntime,
                 timeout=self._options.store_timeout,
+                connect_timeout=self._options.connect_timeout,
                 max_connections=self._options.max_connections,
+                wait_replicas=self._options.wait_replicas,
             )
         )
-        self._engines: dict[object, _Engine] = {}
-        runtime.refuse(self._options.load_user)
+        runtime.refuse("load_user", self._options.load_user)
+        if self._options.save_revocation is not None:
+            runtime.refuse("save_revocation", self._options.save_revocation)
+        self._begin()
+        _begin_anew_in_children(self)
+
+    def _begin(self) -> None:
+        """Nothing known, nothing open: also in a forked child, whose copies belong to its parent."""
+        self._engines: dict[object, Engine] = {}
+        self._starting = self._runtime.mutex()
+        self._reporter = Reporter(self._options.observers)
+        self._tokens = RememberedTokens(
+            self._verifier,
+            entries=self._options.token_entries,
+            most_bytes=self._options.token_bytes,
+            mutex=self._runtime.mutex(),
+        )
+
+    def recall(self, headers: Headers) -> Identity[UserT] | None:
+        """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
+
+        A plain function that never waits: ask it first, and ``authenticate`` where it does not know. Raises what
+        ``authenticate`` raises for credentials that are missing or malformed, and for a user who may not enter.
+        """
+        try:
+            engine = self._engines.get(self._runtime.place())
+            claims = self._tokens.claims(bearer_token(headers), self._options.clock.wall())
+            if engine is None or claims is None:
+                return None
+            record = engine.users.remembered(claims.subject)
+            return None if record is None else self._identity(record, claims)
+        except RefusedError as exc:
+            self._reporter.tell(Refused(exc.status, exc.reason))
+            raise
 
     async def authenticate(self, headers: Headers) -> Identity[UserT]:
         """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
@@ -92,8 +106,15 @@ class _Story(Generic[UserT]):
         there), ``InvalidRequestError`` (400, malformed or twice), ``InvalidTokenError`` (401, forged, expired, revoked,
         or of a user who is unknown or not active) or ``UnavailableError`` (503, Redis or the loader did not answer).
         """
-        claims = self._verifier.verify(bearer_token(headers), self._options.clock.wall())
-        return self._identity(await self._engine().users.record(claims.subject), claims)
+        try:
+            claims = self._tokens.verify(bearer_token(headers), self._options.clock.wall())
+            return await self._resolved(claims)
+        except RefusedError as exc:
+            self._reporter.tell(Refused(exc.status, exc.reason))
+            raise
+        except UnavailableError as exc:
+            self._reporter.tell(Unavailable(exc.reason))
+            raise
 
     async def resolve(self, claims: Claims) -> Identity[UserT]:
         """The user of claims that were verified before, as he is *now*: for a connection that has been open for long.
@@ -104,7 +125,14 @@ class _Story(Generic[UserT]):
             raise InvalidTokenError("expired")
         if claims.issuer != self._options.issuer:
             raise InvalidTokenError("issuer")
-        return self._identity(await self._engine().users.record(claims.subject), claims)
+        return await self._resolved(claims)
+
+    async def _resolved(self, claims: Claims) -> Identity[UserT]:
+        users = self._engine().users
+        record = users.remembered(claims.subject)
+        if record is None:
+            record = await users.record(claims.subject)
+        return self._identity(record, claims)
 
     async def invalidate(self, user_id: str) -> None:
         """The user's row has changed: whoever asks from here on gets it loaded again. Commit first, then call this.
@@ -149,6 +177,17 @@ class _Story(Generic[UserT]):
         """The key in Redis whose ``DEL`` invalidates this user."""
         return self._keys.record(_subject(user_id))
 
+    def stats(self) -> Stats:
+        """Counts of this process since it started, and how things stand where it is called (event loop or process)."""
+        engine = self._engines.get(self._runtime.place())
+        return Stats(
+            **self._reporter.counts(),
+            memory_entries=0 if engine is None else len(engine.memory),
+            token_entries=len(self._tokens),
+            memory_trusted=engine is not None and engine.memory.is_trusted,
+            redis_may_evict=self._reporter.redis_may_evict,
+        )
+
     def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
         try:
             verdict = judge(record, claims, self._options.is_active)
@@ -159,20 +198,43 @@ class _Story(Generic[UserT]):
             raise UnavailableError("is_active or user_type") from exc
         raise InvalidTokenError(verdict)
 
-    def _engine(self) -> _Engine:
+    def _engine(self) -> Engine:
         place = self._runtime.place()
         return self._engines.get(place) or self._started(place)
 
-    def _started(self, place: object) -> _Engine:
+    def _started(self, place: object) -> Engine:
         for other, engine in list(self._engines.items()):  # a closed loop's, or a forked child's parent's
             if engine.runtime.is_over():
                 self._engines.pop(other, None)
-        store = self._store or (self._target and self._target.open())
-        assert store is not None  # noqa: S101 - one of the two was made in the constructor
-        return self._engines.setdefault(place, _Engine(self._runtime(), store, self._keys, self._options))
+        with self._starting:  # an engine has links: there must be one
+            if place not in self._engines:
+                self._engines[place] = Engine(
+                    self._runtime(), self._opened(), self._keys, self._options, self._reporter
+                )
+            return self._engines[place]
+
+    def _opened(self) -> Opened:
+        if self._store is not None:
+            return Opened(self._store, getattr(self._store, "topology", None))
+        assert self._target is not None  # noqa: S101 - one of the two was made in the constructor
+        return self._target.open(Breaker(self._options.clock.monotonic, self._reporter))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._verifier!r}, keys {self._keys.record('…')}>"
+
+
+_stories: weakref.WeakSet[_Story[Any]] = weakref.WeakSet()
+
+
+def _begin_anew_in_children(story: _Story[Any]) -> None:
+    if not _stories and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_begin_anew)
+    _stories.add(story)
+
+
+def _begin_anew() -> None:
+    for inherited in _stories:
+        inherited._begin()  # noqa: SLF001
 
 
 def _subject(user_id: str) -> str:
@@ -256,6 +318,14 @@ class AuthCache(Generic[UserT]):
     def close(self) -> None:
         """Close the connections of this process; a ready client stays open. May be used again after."""
         finish(self._story.aclose())
+
+    def recall(self, headers: Headers) -> Identity[UserT] | None:
+        """See ``AsyncAuthCache.recall``."""
+        return self._story.recall(headers)
+
+    def stats(self) -> Stats:
+        """See ``AsyncAuthCache.stats``."""
+        return self._story.stats()
 
     def key(self, user_id: str) -> str:
         """See ``AsyncAuthCache.key``."""

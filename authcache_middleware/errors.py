@@ -14,6 +14,7 @@ No message, attribute or repr here holds a token, a key or the value of a claim.
 
 from __future__ import annotations
 
+from traceback import format_tb
 from typing import ClassVar
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MissingTokenError",
     "RefusedError",
     "UnavailableError",
+    "frames_of",
 ]
 
 
@@ -119,3 +121,8 @@ class ConfigurationError(AuthCacheError, ValueError):
     def __init__(self, argument: str, problem: str) -> None:
         super().__init__(f"{argument}: {problem}")
         self.argument = argument
+
+
+def frames_of(error: Exception) -> str:
+    """Where it was raised, for a log: without its message, which may hold values."""
+    return "".join(format_tb(error.__traceback__))

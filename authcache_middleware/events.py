@@ -1,6 +1,6 @@
 """What happened: counts, and for whoever wants to know more a frozen event for each fact.
 
-No event holds a token, a key, a subject or the value of a claim. Counts and events are kept for one face in one process.
+No event holds a token, a key, a subject or the value of a claim. Counts are of one face in one process.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class LinkDown:
 
 @dataclass(frozen=True, slots=True)
 class OutageBegan:
-    """Redis has not answered several times in a row: it is left alone for moments, and requests are not kept waiting."""
+    """Redis has not answered several times in a row: it is left alone for moments, and no request waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ What it raises is logged once and does no harm."""
 class Stats:
     """What ``stats()`` returns: counts since the start of this process, and how things stand.
 
-    Every request with a good token counts once as ``memory_hits``, ``redis_hits`` or ``misses`` (while Redis is gone: as
-    none of them, unless memory is trusted); and every request that is not let in once as ``refused`` or ``unavailable``.
+    Every request with a good token counts once as ``memory_hits``, ``redis_hits`` or ``misses`` (while Redis is gone as
+    none of them, unless memory is trusted); every request that is not let in once as ``refused`` or ``unavailable``.
     """
 
     memory_hits: int = 0
@@ -248,7 +248,7 @@ class Reporter:
         """Every count, by the name that it has in ``Stats``."""
         return {name: getattr(self, name) for name in _COUNTS}
 
-    def _count(self, event: Event) -> None:
+    def _count(self, event: Event) -> None:  # noqa: C901 - a table, one line for each event
         match event:
             case Hit(tier="redis"):
                 self.redis_hits += 1

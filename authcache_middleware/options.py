@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.events import Observer
 from authcache_middleware.runtime import Clock, SystemClock, is_async_callable
 from authcache_middleware.tokens.keys import Keys
 from authcache_middleware.users.policy import ActiveRule, is_active
 from authcache_middleware.users.typed import UserType
 
-__all__ = ["LoadUser", "Options", "OptionsDict"]
+__all__ = ["LoadUser", "Options", "OptionsDict", "SaveRevocation"]
 
 LoadUser = Callable[[str], Mapping[str, Any] | None] | Callable[[str], Awaitable[Mapping[str, Any] | None]]
 """The application's loader: from a user's id to his row as plain data, ``None`` when there is no such user.
@@ -27,9 +28,28 @@ What it raises is answered with 503 and stored nowhere. On the async face an ``a
 returns. On the blocking face it runs in the thread of the request: give the database driver a timeout.
 """
 
+SaveRevocation = Callable[[str, int], None] | Callable[[str, int], Awaitable[None]]
+"""The application's way to write a log-out into the user's row: called with his id and whole seconds since 1970.
+
+From then on the row's ``revoked_before`` is that moment, and never an earlier one than it was. ``async def`` or plain,
+as ``load_user``; it commits before it returns.
+"""
+
 _SHORTEST: Final = 0.001
 _LONGEST: Final = 366 * 24 * 60 * 60.0
-_MOST: Final = 10_000
+_MOST_JITTER: Final = 0.5
+_DURATIONS: Final = (
+    "ttl", "negative_ttl", "loader_timeout", "deadline", "store_timeout", "connect_timeout", "memory_ttl",
+)  # fmt: skip
+_COUNTS: Final = (
+    ("loader_concurrency", 1, 10_000),
+    ("max_connections", 1, 10_000),
+    ("outage_concurrency", 1, 10_000),
+    ("memory_entries", 0, 100_000_000),
+    ("token_entries", 0, 100_000_000),
+    ("token_bytes", 0, 1 << 40),
+    ("wait_replicas", 0, 100),
+)
 
 
 class _LeftOut:
@@ -68,7 +88,22 @@ class OptionsDict(_RequiredOptions, total=False):
     loader_concurrency: int
     deadline: float
     store_timeout: float
+    connect_timeout: float
     max_connections: int
+    max_staleness: float
+    memory_entries: int
+    memory_ttl: float
+    token_entries: int
+    token_bytes: int
+    ttl_jitter: float
+    refresh_ahead: bool
+    revoked_before: str
+    save_revocation: SaveRevocation | None
+    wait_replicas: int
+    on_outage: Literal["refuse", "load"]
+    outage_concurrency: int
+    serve_stale_for: float
+    observers: Iterable[Observer]
     clock: Clock
 
 
@@ -126,10 +161,44 @@ class Options:
     deadline: float = 5.0
     """The longest that a request waits for its user; longer than two loads and a store timeout."""
     store_timeout: float = 0.25
-    """The longest that one command to Redis may take, and a connection to it. A ready client of the blocking face keeps
-    its own."""
+    """The longest that one command to Redis may take. A ready client of the blocking face keeps its own."""
+    connect_timeout: float = 0.25
+    """The longest that connecting to Redis may take, when it is given as a URL."""
     max_connections: int = 32
     """How many connections to Redis are opened at most, when it is given as a URL; more callers wait for one."""
+
+    max_staleness: float = 1.0
+    """How long after an invalidation a process may still answer from its own memory, at most: while its link to Redis
+    is slow, or gone and not yet missed. Usually it is milliseconds. 0 switches memory off."""
+    memory_entries: int = 10_000
+    """How many users are kept in memory (on the async face: for each event loop); 0 keeps none."""
+    memory_ttl: float = 60.0
+    """How long a user is kept in memory before Redis is asked again, whatever the links say."""
+    token_entries: int = 10_000
+    """How many verified tokens are remembered; 0 remembers none."""
+    token_bytes: int = 16 * 1024 * 1024
+    """How many bytes of tokens are remembered at most."""
+    ttl_jitter: float = 0.1
+    """The share of ``ttl`` and ``negative_ttl`` by which each is shortened at most, at random, 0 to 0.5."""
+    refresh_ahead: bool = True
+    """Load a user who is asked for near his record's end in the background, while the record still answers."""
+
+    revoked_before: str = "revoked_before"
+    """The field of a row that says up to when its user's tokens are refused: a ``datetime`` or seconds since 1970."""
+    save_revocation: SaveRevocation | None = None
+    """Called by ``revoke_user``, so that the row knows too and no loss of Redis's data brings the tokens back."""
+    wait_replicas: int = 0
+    """How many replicas must confirm what ends somebody's access before the call returns."""
+
+    on_outage: Literal["refuse", "load"] = "refuse"
+    """While Redis is gone: 503, or ask the database; then the row alone decides, and tokens logged out singly pass."""
+    outage_concurrency: int = 8
+    """How many loads may run at once while Redis is gone, with ``on_outage="load"``."""
+    serve_stale_for: float = 0.0
+    """While Redis is gone: how long users in memory go on, though what happens to them is no longer heard."""
+
+    observers: Iterable[Observer] = ()
+    """Called with every event; see ``events``."""
 
     clock: Clock = _SYSTEM_CLOCK
     """The time; tests turn it by hand."""
@@ -144,14 +213,36 @@ class Options:
             raise ConfigurationError("is_active", "must be a plain function: it decides, it does not wait")
         if self.user_type is not None and (not callable(self.user_type) or is_async_callable(self.user_type)):
             raise ConfigurationError("user_type", "must be a type or a plain callable")
-        for name in ("ttl", "negative_ttl", "loader_timeout", "deadline", "store_timeout"):
-            _refuse_bad_seconds(name, getattr(self, name))
-        for name in ("loader_concurrency", "max_connections"):
-            _refuse_bad_count(name, getattr(self, name))
+        self._refuse_bad_numbers()
+        self._refuse_bad_choices()
         if self.deadline <= self.lease + self.loader_timeout:
             raise ConfigurationError(
                 "deadline", f"must be over 2 * loader_timeout + store_timeout = {self.lease + self.loader_timeout:g} s"
             )
+
+    def _refuse_bad_numbers(self) -> None:
+        for name in _DURATIONS:
+            _refuse_bad_seconds(name, getattr(self, name))
+        for name in ("max_staleness", "serve_stale_for"):
+            if getattr(self, name) != 0:
+                _refuse_bad_seconds(name, getattr(self, name))
+        for name, least, most in _COUNTS:
+            _refuse_bad_count(name, getattr(self, name), least, most)
+        jitter = self.ttl_jitter
+        if isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= _MOST_JITTER:
+            raise ConfigurationError("ttl_jitter", f"must be a number from 0 to {_MOST_JITTER:g}")
+
+    def _refuse_bad_choices(self) -> None:
+        if not isinstance(self.refresh_ahead, bool):
+            raise ConfigurationError("refresh_ahead", "must be True or False")
+        if not isinstance(self.revoked_before, str) or not self.revoked_before:
+            raise ConfigurationError("revoked_before", "must be the name of a field")
+        if self.save_revocation is not None and not callable(self.save_revocation):
+            raise ConfigurationError("save_revocation", "must be callable")
+        if self.on_outage not in ("refuse", "load"):
+            raise ConfigurationError("on_outage", 'must be "refuse" or "load"')
+        if self.serve_stale_for and not (self.max_staleness and self.memory_entries):
+            raise ConfigurationError("serve_stale_for", "needs memory: max_staleness and memory_entries above 0")
 
     @property
     def lease(self) -> float:
@@ -172,6 +263,6 @@ def _refuse_bad_seconds(name: str, seconds: object) -> None:
         raise ConfigurationError(name, "must be at least a millisecond and at most a year")
 
 
-def _refuse_bad_count(name: str, count: object) -> None:
-    if type(count) is not int or not 1 <= count <= _MOST:
-        raise ConfigurationError(name, f"must be a whole number from 1 to {_MOST:,}")
+def _refuse_bad_count(name: str, count: object, least: int, most: int) -> None:
+    if type(count) is not int or not least <= count <= most:
+        raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}")

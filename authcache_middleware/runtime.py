@@ -22,10 +22,12 @@ from authcache_middleware.errors import ConfigurationError, UnavailableError
 
 __all__ = [
     "AsyncRuntime",
+    "Background",
     "BlockingRuntime",
     "Cell",
     "Clock",
     "Runtime",
+    "Stop",
     "SystemClock",
     "Work",
     "at_most",
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_LONGEST_JOIN = 2.0
 
 
 class Clock(Protocol):
@@ -44,7 +48,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment, never set back: what deadlines are counted in."""
+        """Seconds since some moment, never set back, which run on while the machine is suspended."""
         ...
 
 
@@ -52,7 +56,10 @@ class SystemClock:
     """The machine's own time."""
 
     wall = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
+    # CLOCK_MONOTONIC stands still in a suspended virtual machine, whose memory would be taken for fresh when it wakes
+    monotonic = staticmethod(
+        partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    )
 
 
 class Cell(Protocol[T]):
@@ -74,7 +81,7 @@ class Work(Protocol):
         """Take a place; ``TimeoutError`` when none is free after that many seconds."""
         ...
 
-    async def call(self, argument: str) -> object:
+    async def call(self, *arguments: Any) -> object:
         """Call the function. The place is given back when the function has really returned, however late.
 
         ``TimeoutError`` when it has not after its time, where this way of waiting can notice that.
@@ -90,10 +97,32 @@ class Work(Protocol):
         ...
 
 
+class Stop(Protocol):
+    """The wish that something in the background may end."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it was wished."""
+        ...
+
+    async def wait(self, seconds: float) -> bool:
+        """Let that much time pass, or less if it is wished meanwhile; whether it was."""
+        ...
+
+
+class Background(Protocol):
+    """Something that goes on beside the requests."""
+
+    def stop(self) -> None:
+        """Wish that it ends; returns at once."""
+        ...
+
+
 class Runtime(Protocol):
     """What the flow needs of the way it is waited for."""
 
-    def mutex(self) -> AbstractContextManager[Any]:
+    @staticmethod
+    def mutex() -> AbstractContextManager[Any]:
         """A lock for short critical sections, inside which nothing waits."""
         ...
 
@@ -101,7 +130,7 @@ class Runtime(Protocol):
         """An empty cell."""
         ...
 
-    def work(self, function: Callable[[str], object], *, places: int, timeout: float) -> Work:
+    def work(self, function: Callable[..., object], *, places: int, timeout: float) -> Work:
         """The function behind its places."""
         ...
 
@@ -110,6 +139,10 @@ class Runtime(Protocol):
 
         ``ended`` is called when it is over, also where it was cancelled before its first step or never began.
         """
+        ...
+
+    def background(self, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str) -> Background:
+        """Set something going that waits for most of its time, until it is stopped or this runtime is closed."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -126,7 +159,7 @@ class Runtime(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Wait for what was started."""
+        """Stop what is in the background, and wait for what was started."""
         ...
 
 
@@ -160,8 +193,10 @@ class AsyncRuntime:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+        self._background: set[_BackgroundTask] = set()
 
-    def mutex(self) -> AbstractContextManager[Any]:
+    @staticmethod
+    def mutex() -> AbstractContextManager[Any]:
         """A real lock although one loop needs none: the rule is one for both faces, and it costs 50 ns."""
         return threading.Lock()
 
@@ -169,10 +204,10 @@ class AsyncRuntime:
         """A future of this loop."""
         return _FutureCell(self._loop.create_future())
 
-    def work(self, function: Callable[[str], object], *, places: int, timeout: float) -> Work:
+    def work(self, function: Callable[..., object], *, places: int, timeout: float) -> Work:
         """An ``async def`` is awaited here, a plain function runs in a thread of its own pool."""
         if is_async_callable(function):
-            return _AwaitedWork(cast("Callable[[str], Awaitable[object]]", function), places, timeout)
+            return _AwaitedWork(cast("Callable[..., Awaitable[object]]", function), places, timeout)
         return _ThreadedWork(function, places, timeout)
 
     async def start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
@@ -186,12 +221,19 @@ class AsyncRuntime:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: ended())
 
+    def background(self, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str) -> Background:
+        """In a task, in a context of its own: it belongs to no request. Stopping cancels it."""
+        started = _BackgroundTask(self._loop, work, name)
+        self._background.add(started)
+        started.task.add_done_callback(lambda _: self._background.discard(started))
+        return started
+
     async def sleep(self, seconds: float) -> None:
         """See ``Runtime``."""
         await asyncio.sleep(seconds)
 
     @staticmethod
-    def refuse(function: Callable[[str], object]) -> None:
+    def refuse(argument: str, function: Callable[..., object]) -> None:
         """Nothing: what is not awaited here runs in a thread."""
 
     @staticmethod
@@ -205,8 +247,29 @@ class AsyncRuntime:
 
     async def aclose(self) -> None:
         """Wait for the flights under way: each of them ends by its own deadline."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while tasks := self._tasks | {started.task for started in self._background}:
+            for started in self._background:  # again in each turn: one that is ending may have set another going
+                started.stop()
+            await asyncio.wait(tasks)
+
+
+class _BackgroundTask:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str
+    ) -> None:
+        self.is_set = False
+        self.task = contextvars.Context().run(partial(loop.create_task, work(self), name=name))
+
+    async def wait(self, seconds: float) -> bool:
+        if not self.is_set:
+            await asyncio.sleep(seconds)
+        return self.is_set
+
+    def stop(self) -> None:
+        # Said as well, since a cancellation can be lost: before Python 3.12 asyncio.wait_for, which redis-py uses,
+        # swallows one that comes in the moment when what it waits for is done.
+        self.is_set = True
+        self.task.cancel()
 
 
 class _FutureCell(Generic[T]):
@@ -242,15 +305,15 @@ class _Places:
 
 
 class _AwaitedWork(_Places):
-    def __init__(self, function: Callable[[str], Awaitable[object]], places: int, timeout: float) -> None:
+    def __init__(self, function: Callable[..., Awaitable[object]], places: int, timeout: float) -> None:
         super().__init__(places)
         self._function = function
         self._timeout = timeout
 
-    async def call(self, argument: str) -> object:
+    async def call(self, *arguments: Any) -> object:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._function(argument)
+                return await self._function(*arguments)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():
@@ -264,17 +327,17 @@ class _AwaitedWork(_Places):
 
 
 class _ThreadedWork(_Places):
-    def __init__(self, function: Callable[[str], object], places: int, timeout: float) -> None:
+    def __init__(self, function: Callable[..., object], places: int, timeout: float) -> None:
         super().__init__(places)
         self._function = function
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(places, thread_name_prefix="authcache-loader")  # starts none yet
 
-    async def call(self, argument: str) -> object:
+    async def call(self, *arguments: Any) -> object:
         loop = asyncio.get_running_loop()
         try:
             called = loop.run_in_executor(
-                self._threads, contextvars.copy_context().run, _call_for_a_future, self._function, argument
+                self._threads, contextvars.copy_context().run, _call_for_a_future, self._function, *arguments
             )
         except BaseException as exc:
             self.leave()
@@ -294,10 +357,10 @@ class _ThreadedWork(_Places):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _call_for_a_future(function: Callable[[str], object], argument: str) -> object:
+def _call_for_a_future(function: Callable[..., object], *arguments: Any) -> object:
     """The function's result; what it raises is something that a future can hold, or nobody would ever hear of it."""
     try:
-        return function(argument)
+        return function(*arguments)
     except (StopIteration, asyncio.CancelledError) as exc:
         raise RuntimeError(f"the function raised {type(exc).__name__}") from exc
 
@@ -307,8 +370,10 @@ class BlockingRuntime:
 
     def __init__(self) -> None:
         self._process = os.getpid()
+        self._background: list[_BackgroundThread] = []
 
-    def mutex(self) -> AbstractContextManager[Any]:
+    @staticmethod
+    def mutex() -> AbstractContextManager[Any]:
         """See ``Runtime``."""
         return threading.Lock()
 
@@ -316,7 +381,7 @@ class BlockingRuntime:
         """A slot behind an event."""
         return _EventCell()
 
-    def work(self, function: Callable[[str], object], *, places: int, timeout: float) -> Work:
+    def work(self, function: Callable[..., object], *, places: int, timeout: float) -> Work:
         """The caller's own thread runs it; nothing can interrupt it, so the timeout goes unused here."""
         del timeout
         return _DirectWork(function, places)
@@ -328,15 +393,22 @@ class BlockingRuntime:
         finally:
             ended()
 
+    def background(self, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str) -> Background:
+        """In a daemon thread (a greenlet, where gevent has patched threads); stopping makes it end soon."""
+        started = _BackgroundThread(work, name)
+        self._background = [other for other in self._background if other.thread.is_alive()]
+        self._background.append(started)
+        return started
+
     async def sleep(self, seconds: float) -> None:
         """See ``Runtime``."""
         time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this runtime does
 
     @staticmethod
-    def refuse(function: Callable[[str], object]) -> None:
+    def refuse(argument: str, function: Callable[..., object]) -> None:
         """An ``async def``, which only an event loop can wait for."""
         if is_async_callable(function):
-            raise ConfigurationError("load_user", "is async: the blocking face needs a plain function")
+            raise ConfigurationError(argument, "is async: the blocking face needs a plain function")
 
     @staticmethod
     def place() -> object:
@@ -348,7 +420,28 @@ class BlockingRuntime:
         return self._process != os.getpid()
 
     async def aclose(self) -> None:
-        """Nothing outlives its caller here."""
+        """Stop the threads of the background, and wait for them as long as one read of theirs may take."""
+        while self._background:
+            started = self._background.pop()
+            started.stop()
+            started.thread.join(_LONGEST_JOIN)
+
+
+class _BackgroundThread:
+    def __init__(self, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str) -> None:
+        self._stopped = threading.Event()
+        self.thread = threading.Thread(target=lambda: finish(work(self)), name=name, daemon=True)
+        self.thread.start()
+
+    @property
+    def is_set(self) -> bool:
+        return self._stopped.is_set()
+
+    async def wait(self, seconds: float) -> bool:
+        return self._stopped.wait(seconds)
+
+    def stop(self) -> None:
+        self._stopped.set()
 
 
 class _EventCell(Generic[T]):
@@ -369,7 +462,7 @@ class _EventCell(Generic[T]):
 
 
 class _DirectWork:
-    def __init__(self, function: Callable[[str], object], places: int) -> None:
+    def __init__(self, function: Callable[..., object], places: int) -> None:
         self._function = function
         self._places = threading.BoundedSemaphore(places)
 
@@ -377,9 +470,9 @@ class _DirectWork:
         if not self._places.acquire(timeout=timeout):
             raise TimeoutError
 
-    async def call(self, argument: str) -> object:
+    async def call(self, *arguments: Any) -> object:
         try:
-            return self._function(argument)
+            return self._function(*arguments)
         finally:
             self.leave()
 

@@ -31,6 +31,9 @@ _NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
 class Face(Protocol):
     """What the middleware asks of ``AuthCache``."""
 
+    def recall(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any] | None:
+        """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has."""
+
     def authenticate(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any]:
         """Who the request speaks for."""
 
@@ -86,8 +89,9 @@ class AuthCacheMiddleware:
         user, auth = _NOBODY
         if not (self._selective and self._passes(environ)):
             credentials = environ.get("HTTP_AUTHORIZATION")
+            headers = () if credentials is None else (("Authorization", credentials),)
             try:
-                user, auth = self._auth.authenticate(() if credentials is None else (("Authorization", credentials),))
+                user, auth = self._auth.recall(headers) or self._auth.authenticate(headers)
             except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
                 if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                     return self._refuse(error, environ, start_response)

@@ -25,8 +25,9 @@ def token_for(subject: str = "1", **options: Any) -> str:
 
 
 def settings(**options: Any) -> dict[str, Any]:
-    """The options that nearly every test takes."""
-    return {"keys": SECRET, "algorithms": ["HS256"], "issuer": ISSUER, "audience": AUDIENCE, **options}
+    """The options that nearly every test takes: nothing at random, and Redis asked at each request."""
+    exact = {"ttl_jitter": 0.0, "refresh_ahead": False, "max_staleness": 0.0}
+    return {"keys": SECRET, "algorithms": ["HS256"], "issuer": ISSUER, "audience": AUDIENCE, **exact, **options}
 
 
 class Driver:

@@ -131,6 +131,9 @@ async def test_the_dependencies_run_in_the_event_loops_thread():
     threads = []
 
     class Watched(AsyncTableFace):
+        def recall(self, headers):
+            return None
+
         async def authenticate(self, headers):
             identity = await super().authenticate(headers)
             return identity._replace(auth=Watching(identity.auth))

@@ -16,12 +16,14 @@ ROOT = Path(authcache_middleware.__file__).parent
 # From the bottom up. A module may import from its own layer and from those before it.
 LAYERS = [
     {"errors"},
-    {"runtime", "tokens"},
+    {"events"},
+    {"runtime", "bounded", "tokens"},
     {"users"},
-    {"bearer", "redis"},
-    {"cache"},
+    {"bearer", "cache"},
+    {"redis"},
     {"sessions"},
     {"options"},
+    {"engine"},
     {"authcache"},
     {"__init__", "loaders"},
     {"asgi", "wsgi", "testing"},
@@ -31,7 +33,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 DOORS = {
-    "redis": {"redis/connect.py", "cli/"},
+    "redis": {"redis/", "cli/"},
     "jwt": {"tokens/", "testing/tokens.py"},
     "cryptography": {"tokens/", "cli/"},
     "msgpack": {"users/record.py"},

@@ -19,6 +19,8 @@ import redis.asyncio
 from faces import headers, settings, token_for
 
 from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError
+from authcache_middleware.events import Reporter
+from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
 from authcache_middleware.redis.store import RedisStore
 
@@ -34,6 +36,8 @@ FORWARDED = (
     "revocations",
     "revoke_id",
     "revoke_before",
+    "elect",
+    "may_evict",
     "aclose",
 )
 
@@ -65,13 +69,22 @@ class Worker:
 
     def options(self) -> dict:
         timing = {"loader_timeout": 0.5} if self.scenario == "killed" else {}
-        return settings(prefix=self.prefix, loader_concurrency=200, store_timeout=2.0, deadline=20.0, **timing)
+        return settings(
+            prefix=self.prefix, loader_concurrency=200, store_timeout=2.0, connect_timeout=5.0, deadline=20.0, **timing
+        )
 
     def source(self, url: str):
         if self.scenario != "plain-set":
             return url
-        target = RedisTarget(url, asynchronous=self.kind == "async", timeout=2.0, max_connections=32)
-        return PlainSet(target.open(), self.database)
+        target = RedisTarget(
+            url,
+            asynchronous=self.kind == "async",
+            timeout=2.0,
+            connect_timeout=2.0,
+            max_connections=32,
+            wait_replicas=0,
+        )
+        return PlainSet(target.open(Breaker(time.monotonic, Reporter())).store, self.database)
 
     # -- the database
 

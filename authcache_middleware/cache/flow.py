@@ -1,7 +1,7 @@
 """From a subject to his record: Redis, else one load for everybody. The order of its steps is what keeps it right.
 
     GET             a record: done. This is the hit, and the whole of it.
-    claim           the lease: whoever set it is the holder; the others come back until it has changed
+    claim           the lease: whoever set it is the holder; the others come back when it has changed
     load            the holder asks the database, *after* the lease stands
     HGETALL         and the revocations, also after it
     compare-and-set the record takes the lease's place, if it is still there
@@ -13,33 +13,37 @@ be stored after it.
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, final
+from typing import Final, Literal, final
 
 from authcache_middleware.cache.flights import Answered, Failed, Flight, Flights, LookAgain, Outcome, Refused
-from authcache_middleware.cache.store import Store
-from authcache_middleware.errors import UnavailableError
-from authcache_middleware.runtime import Clock, Runtime, Work
+from authcache_middleware.cache.links import Links
+from authcache_middleware.cache.loads import LoadError, Loads, to_ms
+from authcache_middleware.cache.memory import Memory, Reading
+from authcache_middleware.cache.outage import OutagePolicy
+from authcache_middleware.cache.refresh import Refresher, refresh_window_ms
+from authcache_middleware.cache.store import REDIS_GONE, Store
+from authcache_middleware.errors import UnavailableError, frames_of
+from authcache_middleware.events import FillRefused, Hit, Miss, Reporter
+from authcache_middleware.runtime import Cell, Clock, Runtime, Work
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (
     MAX_RECORD_BYTES,
     ForeignValueError,
     Record,
     UnreadableValueError,
-    UnstorableUserError,
     is_lease,
     new_lease,
-    pack_record,
     read_record,
 )
 
-__all__ = ["Durations", "UserFlow"]
+__all__ = ["UserFlow", "Waits"]
 
 _FIRST_POLL: Final = 0.005
 _SLOWEST_POLL: Final = 0.05
+_WOKEN_POLL: Final = 0.25
 _PLACE_POLL: Final = 0.5
 _PAUSE: Final = 0.5
 
@@ -47,17 +51,11 @@ _log = logging.getLogger("authcache_middleware")
 
 
 @dataclass(frozen=True, slots=True)
-class Durations:
-    """How long things last, in seconds."""
+class Waits:
+    """How long things may take, in seconds."""
 
-    ttl: float
-    negative_ttl: float
     lease: float
     deadline: float
-
-
-class _LoadError(Exception):
-    """The loader gave no answer that can be used."""
 
 
 @final
@@ -71,38 +69,89 @@ class UserFlow:
         runtime: Runtime,
         clock: Clock,
         loader: Work,
+        loads: Loads,
+        memory: Memory,
+        links: Links | None,
+        refresher: Refresher | None,
+        outage: OutagePolicy,
         keys: UserKeys,
         issuer: str | None,
-        durations: Durations,
+        waits: Waits,
+        reporter: Reporter,
     ) -> None:
         self._store = store
         self._runtime = runtime
         self._clock = clock
         self._loader = loader
+        self._loads = loads
+        self._memory = memory
+        self._links = links
+        self._refresher = refresher
+        self._outage = outage
         self._keys = keys
         self._issuer = issuer
-        self._durations = durations
-        self._lease_ms = _ms(durations.lease)
+        self._waits = waits
+        self._reporter = reporter
+        self._lease_ms = to_ms(waits.lease)
         self._flights = Flights(runtime, clock.monotonic)
         self._told: set[str] = set()
 
+    def remembered(self, subject: str) -> Record | None:
+        """The subject's record, if trusted memory holds it. A plain function: it takes no lock and never waits."""
+        record = self._memory.record(self._keys.record(subject))
+        if record is not None:
+            self._reporter.memory_hit()
+        return record
+
     async def record(self, subject: str) -> Record:
-        """The subject's record; within ``deadline`` seconds, or ``UnavailableError``."""
+        """The subject's record; within ``deadline`` seconds, or ``UnavailableError``.
+
+        On the blocking face a load that was begun in time is waited for, since nothing can interrupt it.
+        """
         key = self._keys.record(subject)
-        deadline = self._clock.monotonic() + self._durations.deadline
-        # A flight that is older than a lease may hang in a loader, while another process has filled the record.
-        if not self._flights.has_younger_than(key, self._durations.lease):
-            record = await self._stored(key, subject)
-            if record is not None:
-                return record
-        return await self._shared(key, subject, deadline)
+        deadline = self._clock.monotonic() + self._waits.deadline
+        try:
+            # A flight that is older than a lease may hang in a loader, while another process has filled the record.
+            if not self._flights.has_younger_than(key, self._waits.lease):
+                record = await self._stored(key, subject)
+                if record is not None:
+                    self._reporter.tell(Hit("redis"))
+                    return record
+            self._reporter.tell(Miss())
+            return await self._shared(key, subject, deadline)
+        except UnavailableError as exc:
+            answered = await self._outage.record(key, subject, deadline) if exc.reason == REDIS_GONE else None
+            if answered is None:
+                raise
+            return answered
 
     async def _stored(self, key: str, subject: str) -> Record | None:
+        """What one GET finds; kept in memory, unless it might be old before it is."""
+        reading = self._memory.begin(key)
         try:
             value = await self._store.get(key)
-            return None if value is None or is_lease(value) else self._read(value, subject)
+            if value is None or is_lease(value):
+                return None
+            record = self._read(value, subject)
+            self._use(record, value, key, subject, reading)
         except (UnreadableValueError, ForeignValueError):
             return None  # the flight decides what becomes of it
+        else:
+            return record
+        finally:
+            if reading is not None:
+                self._memory.end(reading)
+
+    def _use(self, record: Record, value: bytes, key: str, subject: str, reading: Reading | None) -> None:
+        """Keep the record until it is to be refreshed; from then on each request looks whether it has been."""
+        fresh_ms = record.expires_at_ms - self._clock.wall() * 1000
+        if self._refresher is not None:
+            fresh_ms -= refresh_window_ms(record)
+            if fresh_ms <= 0 and record.user is not None:
+                self._refresher.refresh(key, subject, value)
+        if reading is not None and (self._links is None or self._links.are_current()):
+            ends = record.expires_at_ms / 1000 - self._clock.wall()
+            self._memory.keep(reading, record, seconds=fresh_ms / 1000, ends_in=ends)
 
     async def _shared(self, key: str, subject: str, deadline: float) -> Record:
         refusals = 0
@@ -131,7 +180,7 @@ class UserFlow:
         """How the flight ends; or the record, where another process has filled it while this flight hangs."""
         while (left := deadline - self._clock.monotonic()) > 0:
             try:
-                return await flight.cell.wait(min(left, self._durations.lease))
+                return await flight.cell.wait(min(left, self._waits.lease))
             except TimeoutError:
                 record = await self._stored(flight.key, subject)
                 if record is not None:
@@ -144,11 +193,11 @@ class UserFlow:
             outcome = await self._outcome(flight, subject)
         except UnavailableError as exc:
             outcome = Failed(exc.reason)
-        except _LoadError:
+        except LoadError:
             self._flights.pause(flight.key, _PAUSE)
             outcome = Failed("loader")
         except Exception as exc:  # noqa: BLE001 - a fault of ours is an outage too, and not for a task to keep
-            _log.error("a load failed unexpectedly: %s\n%s", type(exc).__name__, _frames(exc))
+            _log.error("a load failed unexpectedly: %s\n%s", type(exc).__name__, frames_of(exc))
             outcome = Failed("internal")
         finally:  # also when the leader is killed: nobody may be left hanging
             self._flights.settle(flight, outcome)
@@ -159,26 +208,27 @@ class UserFlow:
     async def _outcome(self, flight: Flight, subject: str) -> Outcome:
         lease, pause = new_lease(), _FIRST_POLL
         while (left := flight.deadline - self._clock.monotonic()) > 0:
+            changed = self._runtime.cell()
+            wake = partial(changed.put, None)
+            self._memory.wait_for(flight.key, wake)  # before the look: a change right after it is not missed
             try:
-                await self._loader.enter(min(left, _PLACE_POLL))
-            except TimeoutError:  # all places are taken; perhaps another process had one
-                outcome = await self._look(flight, subject)
-            else:
-                outcome = await self._turn(flight, subject, lease)
-                if outcome is None:
-                    await self._runtime.sleep(min(pause, left))
-                    pause = min(pause * 2, _SLOWEST_POLL)
-            if outcome is not None:
-                return outcome
+                outcome = await self._try(flight, subject, lease, left)
+                if outcome is not None:
+                    return outcome
+                await _until(changed, min(_WOKEN_POLL if self._memory.is_trusted else pause, left))
+            finally:
+                self._memory.wait_no_more(flight.key, wake)
+            pause = min(pause * 2, _SLOWEST_POLL)
         return LookAgain()
 
-    async def _look(self, flight: Flight, subject: str) -> Outcome | None:
-        stamp = self._flights.stamp(flight)
-        record = await self._stored(flight.key, subject)
-        return None if record is None else Answered(record, stamp)
-
-    async def _turn(self, flight: Flight, subject: str, lease: bytes) -> Outcome | None:
-        """One look at the key with a place at the loader in hand; ``None`` while another holder has the lease."""
+    async def _try(self, flight: Flight, subject: str, lease: bytes, left: float) -> Outcome | None:
+        """One look at the key, with a place at the loader in hand if there is one; ``None`` to try again."""
+        try:
+            await self._loader.enter(min(left, _PLACE_POLL))
+        except TimeoutError:  # all places are taken; perhaps another process had one
+            stamp = self._flights.stamp(flight)
+            record = await self._stored(flight.key, subject)
+            return None if record is None else Answered(record, stamp)
         try:
             claim = await self._claim(flight, subject, lease)
         except BaseException:
@@ -213,11 +263,14 @@ class UserFlow:
         return None  # to be claimed at the next turn
 
     async def _load_and_fill(self, flight: Flight, subject: str, lease: bytes) -> Outcome:
-        began = self._flights.stamp(flight)
+        began, until = self._flights.stamp(flight), self._clock.monotonic() + self._waits.lease
         try:
-            record, packed = await self._load(subject)
+            record, packed = await self._loads.load(subject, self._loader, "miss")
             if len(packed) <= MAX_RECORD_BYTES:
-                return await self._fill(flight, lease, record, packed, began)
+                outcome = await self._fill(flight, lease, record, packed, began)
+                if isinstance(outcome, Refused):
+                    self._reporter.tell(FillRefused("miss", lease_ended=self._clock.monotonic() > until))
+                return outcome
         except BaseException:
             await self._give_up(flight.key, lease)  # of a fill that happened, and was not confirmed, it takes nothing
             raise
@@ -237,46 +290,14 @@ class UserFlow:
 
     async def _load_uncached(self, flight: Flight, subject: str) -> Outcome:
         began = self._flights.stamp(flight)  # without a lease nothing tells of an invalidation during the load
-        record, _ = await self._load(subject)
+        record, _ = await self._loads.load(subject, self._loader, "miss")
         return Answered(record, began)
-
-    async def _load(self, subject: str) -> tuple[Record, bytes]:
-        """What the database and the revocations say, as bytes and as those bytes read: every reader gets the same."""
-        started = self._clock.monotonic()
-        row = await self._row(subject)
-        load_ms = _ms(self._clock.monotonic() - started)
-        try:
-            revocations = await self._store.revocations(self._keys.revocations(subject))
-        except ForeignValueError as exc:
-            raise UnavailableError("the revocations are unreadable") from exc
-        now_ms = _ms(self._clock.wall())
-        ttl = self._durations.negative_ttl if row is None else self._durations.ttl
-        record = Record(self._issuer, subject, row, revocations, now_ms, load_ms, now_ms + _ms(ttl))
-        try:
-            packed = pack_record(record)
-            return read_record(packed, issuer=self._issuer, subject=subject, max_bytes=len(packed)), packed
-        except (UnstorableUserError, UnreadableValueError) as exc:
-            _log.error("load_user returned what a record cannot hold: %s", exc)
-            raise _LoadError from None
-
-    async def _row(self, subject: str) -> Mapping[str, Any] | None:
-        try:
-            row = await self._loader.call(subject)
-        except UnavailableError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever the application's function raises
-            _log.error("load_user raised %s\n%s", type(exc).__name__, _frames(exc))
-            raise _LoadError from None
-        if row is None or isinstance(row, Mapping):
-            return row
-        _log.error("load_user returned a %s: it must return a mapping or None", type(row).__name__)
-        raise _LoadError
 
     async def _give_up(self, key: str, lease: bytes) -> None:
         try:
             await self._store.compare_and_delete(key, lease)
         except (UnavailableError, ForeignValueError):
-            _log.warning("a lease could not be given back: it ends by itself in %.1f s", self._durations.lease)
+            _log.warning("a lease could not be given back: it ends by itself in %.1f s", self._waits.lease)
 
     def _read(self, value: bytes, subject: str) -> Record:
         return read_record(value, issuer=self._issuer, subject=subject)
@@ -290,10 +311,6 @@ class UserFlow:
             _log.error(message, argument)
 
 
-def _frames(error: Exception) -> str:
-    """Where it was raised, without its message, which may hold values."""
-    return "".join(traceback.format_tb(error.__traceback__))
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+async def _until(changed: Cell[None], seconds: float) -> None:
+    with suppress(TimeoutError):
+        await changed.wait(seconds)

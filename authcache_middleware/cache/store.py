@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from authcache_middleware.users.record import Revocations
 
-__all__ = ["Store"]
+__all__ = ["REDIS_GONE", "Store"]
+
+REDIS_GONE: Final = "redis"
+"""The reason of the ``UnavailableError`` that says nothing but that the store does not answer."""
 
 
 @runtime_checkable
 class Store(Protocol):
     """Single keys with a time to live, compared and set in one step, and hashes of revocations.
 
-    Every call either has happened when it returns, or raises ``UnavailableError`` and may or may not have happened;
-    it takes no longer than the store's own timeouts allow. Each of them may be repeated without harm. A key that holds
-    another type raises ``ForeignValueError``. On the blocking face these coroutines never suspend.
+    Every call either has happened when it returns, or raises ``UnavailableError`` (``REDIS_GONE``) and may or may not
+    have happened; it takes no longer than the store's own timeouts allow. Each of them may be repeated without harm. A
+    key that holds another type raises ``ForeignValueError``. On the blocking face these coroutines never suspend.
     """
 
     async def get(self, key: str) -> bytes | None:
@@ -39,6 +42,10 @@ class Store(Protocol):
         """In one step: if the key holds the expected bytes, delete it and tell so."""
         ...
 
+    async def elect(self, key: str, *, ttl_ms: int) -> bool:
+        """In one step: if the key is absent, set it to anything and tell so."""
+        ...
+
     async def delete(self, key: str) -> None:
         """The key is gone, whatever it held."""
         ...
@@ -57,6 +64,10 @@ class Store(Protocol):
 
     async def revoke_before(self, key: str, *, lifetime: int, leeway: int) -> None:
         """Revoke every token issued at or before now (the store's clock, rounded up) + ``leeway``; never lowered."""
+        ...
+
+    async def may_evict(self) -> bool | None:
+        """Whether it may forget what has been written before its time to live; ``None`` where that cannot be known."""
         ...
 
     async def aclose(self) -> None:

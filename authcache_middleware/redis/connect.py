@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 from urllib.parse import parse_qs, urlsplit
 
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
 
-from authcache_middleware.errors import ConfigurationError, UnavailableError
+from authcache_middleware.cache.links import Topology
+from authcache_middleware.cache.store import Store
+from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.redis.breaker import Breaker
+from authcache_middleware.redis.commands import AsyncCommands, BlockingCommands
+from authcache_middleware.redis.primaries import OnePrimary, SingleServer
 from authcache_middleware.redis.store import RedisStore
-from authcache_middleware.runtime import at_most, is_async_callable
-from authcache_middleware.users.record import ForeignValueError
+from authcache_middleware.runtime import is_async_callable
 
-__all__ = ["RedisTarget"]
+__all__ = ["Opened", "RedisTarget"]
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _READS_ELSEWHERE: Final = ("read_from_replicas", "load_balancing_strategy")
 
 _log = logging.getLogger("authcache_middleware")
+
+
+class Opened(NamedTuple):
+    """What one event loop, or one process, has of a Redis."""
+
+    store: Store
+    topology: Topology | None
+    """Whose invalidations must be heard; ``None`` where none can be."""
 
 
 @final
@@ -32,25 +43,37 @@ class RedisTarget:
     commands, never in a constructor.
     """
 
-    def __init__(self, source: object, *, asynchronous: bool, timeout: float, max_connections: int) -> None:
+    def __init__(
+        self,
+        source: object,
+        *,
+        asynchronous: bool,
+        timeout: float,
+        connect_timeout: float,
+        max_connections: int,
+        wait_replicas: int,
+    ) -> None:
         self._source = source
         self._asynchronous = asynchronous
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._wait_replicas = wait_replicas
         self._max_connections = max_connections
         if isinstance(source, str):
             self._refuse_bad_url(source)
         else:
             self._refuse_bad_client(source)
 
-    def open(self) -> RedisStore:
+    def open(self, breaker: Breaker) -> Opened:
         """A store for the running loop, or for this process."""
-        if self._asynchronous:
-            return RedisStore(_AsyncCommands(self._client(), self._timeout, owned=self._owned))
-        return RedisStore(_BlockingCommands(self._client(), owned=self._owned))
-
-    @property
-    def _owned(self) -> bool:
-        return isinstance(self._source, str)
+        client, owned = self._client(), isinstance(self._source, str)
+        commands_class = AsyncCommands if self._asynchronous else BlockingCommands
+        commands = commands_class(client, timeout=self._timeout, owned=owned, breaker=breaker)
+        store = RedisStore(commands, wait_replicas=self._wait_replicas)
+        pool = getattr(client, "connection_pool", None)
+        if pool is None:
+            return Opened(store, None)
+        return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)))
 
     def _client(self) -> Any:
         if not isinstance(self._source, str):
@@ -69,7 +92,7 @@ class RedisTarget:
             "max_connections": self._max_connections,
             "timeout": self._timeout,
             "socket_timeout": self._timeout,
-            "socket_connect_timeout": self._timeout,
+            "socket_connect_timeout": self._connect_timeout,
             "retry_on_timeout": False,
             "retry_on_error": [redis.exceptions.ConnectionError],  # redis-py 5 asks this list before it retries
             "retry": retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
@@ -105,52 +128,6 @@ class RedisTarget:
             raise ConfigurationError("redis", "the client must not have a cache of its own (cache_config)")
         if not self._asynchronous and not _has_timeout(client):
             _log.warning("the Redis client has no socket_timeout: a server that hangs will hang every request")
-
-
-class _AsyncCommands:
-    def __init__(self, client: Any, timeout: float, *, owned: bool) -> None:
-        self._client = client
-        self._execute = client.execute_command
-        self._timeout = timeout
-        self._owned = owned
-
-    async def send(self, *command: str | bytes | int) -> Any:
-        try:
-            if self._owned:  # its socket and pool timeouts are ours
-                return await self._execute(*command)
-            async with at_most(self._timeout):
-                return await self._execute(*command)
-        except Exception as exc:
-            raise _translated(exc) from exc
-
-    async def aclose(self) -> None:
-        if self._owned:
-            await self._client.aclose()
-
-
-class _BlockingCommands:
-    def __init__(self, client: Any, *, owned: bool) -> None:
-        self._client = client
-        self._execute = client.execute_command
-        self._owned = owned
-
-    async def send(self, *command: str | bytes | int) -> Any:
-        try:
-            return self._execute(*command)
-        except Exception as exc:
-            raise _translated(exc) from exc
-
-    async def aclose(self) -> None:
-        if self._owned:
-            self._client.close()
-
-
-def _translated(error: Exception) -> Exception:
-    if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):  # a script's error has other words around it
-        return ForeignValueError("another type")
-    if not isinstance(error, RedisError | OSError):  # a cluster without slots; a pool that is closed under a command
-        _log.warning("redis-py raised %s", type(error).__name__)
-    return UnavailableError("redis")
 
 
 def _has_timeout(client: Any) -> bool:

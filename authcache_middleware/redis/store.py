@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, final
 
@@ -20,7 +21,18 @@ class Commands(Protocol):
     """
 
     async def send(self, *command: str | bytes | int) -> Any:
-        """The reply to one command."""
+        """The reply to one command; in an outage that is known of, an error at once."""
+        ...
+
+    async def insist(self, *command: str | bytes | int) -> Any:
+        """The same, tried in any case."""
+        ...
+
+    async def insist_and_wait(self, *command: str | bytes | int, replicas: int) -> Any:
+        """The same, with ``WAIT`` behind it on the very connection that wrote.
+
+        Raises ``UnavailableError`` too where the write has happened and so many replicas have not confirmed it.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -30,11 +42,15 @@ class Commands(Protocol):
 
 @final
 class RedisStore:
-    """The ``Store`` on a Redis or Valkey server. Every call is one command and one round trip."""
+    """The ``Store`` on a Redis or Valkey server. Every call is one command and one round trip.
 
-    def __init__(self, commands: Commands) -> None:
+    What ends somebody's access is sent in any case, and confirmed by so many replicas.
+    """
+
+    def __init__(self, commands: Commands, *, wait_replicas: int = 0) -> None:
         self._commands = commands
         self._send = commands.send
+        self._insist = partial(commands.insist_and_wait, replicas=wait_replicas) if wait_replicas else commands.insist
 
     async def get(self, key: str) -> bytes | None:
         """``GET``."""
@@ -54,9 +70,13 @@ class RedisStore:
         """A script: one form for every server."""
         return bool(await self._send("EVAL", COMPARE_AND_DELETE, 1, key, expected))
 
+    async def elect(self, key: str, *, ttl_ms: int) -> bool:
+        """``SET … NX PX``."""
+        return bool(await self._send("SET", key, "", "NX", "PX", ttl_ms))
+
     async def delete(self, key: str) -> None:
         """``DEL``."""
-        await self._send("DEL", key)
+        await self._insist("DEL", key)
 
     async def revocations(self, key: str) -> Revocations:
         """``HGETALL``."""
@@ -65,15 +85,36 @@ class RedisStore:
 
     async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
         """A script, by the server's own clock."""
-        await self._send("EVAL", REVOKE, 1, key, mark, lifetime, leeway)
+        await self._insist("EVAL", REVOKE, 1, key, mark, lifetime, leeway)
 
     async def revoke_before(self, key: str, *, lifetime: int, leeway: int) -> None:
         """A script, by the server's own clock."""
-        await self._send("EVAL", REVOKE, 1, key, "before", lifetime, leeway)
+        await self._insist("EVAL", REVOKE, 1, key, "before", lifetime, leeway)
+
+    async def may_evict(self) -> bool | None:
+        """``INFO memory``, for which a right may be missing."""
+        try:
+            said = await self._send("INFO", "memory")
+        except UnavailableError:
+            return None
+        policy = _eviction_policy(said)
+        return None if policy is None else policy != "noeviction"
 
     async def aclose(self) -> None:
         """Close the connections if this package opened them."""
         await self._commands.aclose()
+
+
+def _eviction_policy(said: object) -> str | None:
+    """redis-py's clients read ``INFO`` into a mapping; a cluster's answers come one for each node."""
+    match said:
+        case {"maxmemory_policy": str() as policy}:
+            return policy
+        case {}:
+            of_nodes = {_eviction_policy(of_node) for of_node in said.values() if isinstance(of_node, dict)}
+            return next((policy for policy in of_nodes if policy != "noeviction"), next(iter(of_nodes), None))
+        case _:
+            return None
 
 
 def _revocations(held: Mapping[bytes, bytes]) -> Revocations:

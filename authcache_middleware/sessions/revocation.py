@@ -6,17 +6,26 @@ sent. Whoever loads the user after the ``DEL`` finds the revocation; whoever loa
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import final
+from collections.abc import Callable
+from typing import Final, Literal, final
 
 from authcache_middleware.cache.store import Store
-from authcache_middleware.errors import ConfigurationError, UnavailableError
+from authcache_middleware.errors import ConfigurationError, UnavailableError, frames_of
+from authcache_middleware.events import Invalidated, Reporter
+from authcache_middleware.runtime import Clock, Work
+from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.policy import token_mark
 from authcache_middleware.users.record import ForeignValueError
 
 __all__ = ["Revoker"]
+
+_PLACE_WAIT: Final = 1.0
+
+_log = logging.getLogger("authcache_middleware")
 
 
 @final
@@ -27,9 +36,25 @@ class Revoker:
     an ``iat`` that lies ahead and for an ``exp`` that has just passed.
     """
 
-    def __init__(self, store: Store, *, keys: UserKeys, max_token_lifetime: float, leeway: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        keys: UserKeys,
+        max_token_lifetime: float,
+        leeway: float,
+        forget: Callable[[str], None],
+        save: Work | None,
+        clock: Clock,
+        reporter: Reporter,
+    ) -> None:
         self._store = store
         self._keys = keys
+        self._forget = forget
+        self._save = save
+        self._has_looked = False
+        self._clock = clock
+        self._reporter = reporter
         self._leeway = math.ceil(leeway)
         self._lifetime = math.ceil(max_token_lifetime) + 2 * self._leeway
 
@@ -48,17 +73,49 @@ class Revoker:
             await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self._leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
-        await self.cached(claims.subject)
+        await self.cached(claims.subject, by="logout")
+        await self._look_at_eviction()
 
     async def user(self, subject: str) -> None:
-        """Revoke every token that the user was given until now."""
+        """Revoke every token that the user was given until now.
+
+        The row is written first, so that whoever loads it after the DEL finds it there. Where that fails, Redis is told
+        all the same, and then the failure is raised.
+        """
+        is_saved = self._save is None or await self._saved(self._save, subject)
         key = self._keys.revocations(subject)
         try:
             await self._store.revoke_before(key, lifetime=self._lifetime, leeway=self._leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
-        await self.cached(subject)
+        await self.cached(subject, by="revoke_user")
+        await self._look_at_eviction()
+        if not is_saved:
+            raise UnavailableError("save_revocation")
 
-    async def cached(self, subject: str) -> None:
-        """Drop the record, or the lease of whoever is loading it."""
-        await self._store.delete(self._keys.record(subject))
+    async def cached(self, subject: str, *, by: Literal["invalidate", "logout", "revoke_user"] = "invalidate") -> None:
+        """Drop the record, or the lease of whoever is loading it; here at once, elsewhere as soon as it is heard.
+
+        What this process remembers is dropped also where Redis has not confirmed: it is what was wished.
+        """
+        key = self._keys.record(subject)
+        try:
+            await self._store.delete(key)
+        finally:
+            self._forget(key)
+        self._reporter.tell(Invalidated(by))
+
+    async def _saved(self, save: Work, subject: str) -> bool:
+        before_s = math.ceil(self._clock.wall()) + self._leeway
+        try:
+            await save.enter(_PLACE_WAIT)
+            await save.call(subject, before_s)
+        except Exception as exc:  # noqa: BLE001 - whatever the application's function raises
+            _log.error("save_revocation raised %s\n%s", type(exc).__name__, frames_of(exc))
+            return False
+        return True
+
+    async def _look_at_eviction(self) -> None:
+        if self._reporter.redis_may_evict is None and not self._has_looked:
+            self._has_looked = True
+            await tell_of_eviction(self._store, self._reporter)

@@ -84,6 +84,18 @@ class StoreContract:
         pass_time(0.06)
         assert run(store.get(key)) is None
 
+    def test_one_is_elected_until_the_time_has_passed(
+        self, store: Store, run: Run[Any], key: str, pass_time: Callable[[float], None]
+    ) -> None:
+        """Of many who ask at once one gets to do it."""
+        assert [run(store.elect(key, ttl_ms=40)) for _ in range(3)] == [True, False, False]
+        pass_time(0.06)
+        assert run(store.elect(key, ttl_ms=40)) is True
+
+    def test_whether_it_forgets_can_be_asked(self, store: Store, run: Run[Any]) -> None:
+        """Or it says that it does not know."""
+        assert run(store.may_evict()) in {True, False, None}
+
     def test_nothing_is_revoked_at_first(self, store: Store, run: Run[Any], key: str) -> None:
         """No key, no revocations."""
         assert run(store.revocations(key)) == NO_REVOCATIONS

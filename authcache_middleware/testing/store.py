@@ -64,6 +64,15 @@ class MemoryStore:
                 del self._values[key]
             return same
 
+    async def elect(self, key: str, *, ttl_ms: int) -> bool:
+        """See ``Store``."""
+        self._called("elect")
+        with self._mutex:
+            absent = self._value(key) is None
+            if absent:
+                self._set(key, b"", ttl_ms)
+            return absent
+
     async def delete(self, key: str) -> None:
         """See ``Store``."""
         self._called("delete")
@@ -100,6 +109,10 @@ class MemoryStore:
             ids = {mark: till for mark, till in held.ids.items() if till > now}
             before_s = max(held.before_s or 0, now + leeway)
             self._revocations[key] = Revocations(before_s, MappingProxyType(ids)), max(until, now + lifetime)
+
+    async def may_evict(self) -> bool | None:
+        """See ``Store``: it never does."""
+        return False
 
     async def aclose(self) -> None:
         """Nothing was opened."""

@@ -84,6 +84,16 @@ class TokenVerifier:
             pass
         raise InvalidTokenError("malformed")
 
+    def window(self, claims: Claims) -> tuple[float, float]:
+        """From when and until when the token of these claims, verified here, passes: wall clock, but for rounding."""
+        earliest = claims.issued_at
+        if earliest is None:  # of such a token the time left is bounded
+            earliest = claims.expires_at - self._max_lifetime
+        not_before = rules.numeric_date(claims, "nbf")
+        if not_before is not None:
+            earliest = max(earliest, not_before)
+        return earliest - self._leeway, claims.expires_at + self._leeway
+
     def _open(self, token: str) -> dict[str, Any]:
         """The claims as they were signed by one of our keys, not yet looked at."""
         header, signed, signature, claims_json = split_token(token)

@@ -31,7 +31,7 @@ class UserKeys:
     with a suffix, the record of a user called ``5:revoked`` would be the revocations of user ``5``.
     """
 
-    __slots__ = ("_records", "_revocations")
+    __slots__ = ("_records", "_refreshes", "_revocations", "prefix")
 
     def __init__(self, prefix: str = "user:", alias: str | None = None) -> None:
         if not isinstance(prefix, str) or _is_prefix(prefix) is None:
@@ -39,7 +39,8 @@ class UserKeys:
         if alias is not None and (not isinstance(alias, str) or _is_alias(alias) is None):
             raise ConfigurationError("alias", "must be of the characters a-z, 0-9, _ and -")
         within = "" if alias is None else f"{alias}:"
-        self._records = prefix + within
+        self._records = self.prefix = prefix + within
+        self._refreshes = _sibling(prefix, "refresh") + within
         self._revocations = _sibling(prefix, "revoked") + within
 
     def record(self, subject: str) -> str:
@@ -49,6 +50,10 @@ class UserKeys:
     def revocations(self, subject: str) -> str:
         """The key of the subject's revocations."""
         return self._revocations + subject
+
+    def refresh(self, subject: str) -> str:
+        """The key that elects who refreshes the subject's record."""
+        return self._refreshes + subject
 
 
 def _sibling(prefix: str, name: str) -> str:

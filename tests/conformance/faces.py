@@ -23,6 +23,9 @@ class TableFace:
         self.asked = 0
         self.closed = 0
 
+    def recall(self, headers) -> Identity | None:
+        return None
+
     def authenticate(self, headers) -> Identity:
         self.asked += 1
         found = self.table.get(bearer_token(headers)) or InvalidTokenError("unknown")
@@ -35,6 +38,9 @@ class TableFace:
 
 
 class AsyncTableFace(TableFace):
+    def recall(self, headers) -> Identity | None:
+        return None
+
     async def authenticate(self, headers) -> Identity:
         return super().authenticate(headers)
 

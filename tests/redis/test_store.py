@@ -11,10 +11,18 @@ import pytest
 import redis
 
 from authcache_middleware.errors import UnavailableError
+from authcache_middleware.events import Reporter
+from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
 from authcache_middleware.redis.store import RedisStore
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock, MemoryStore, StoreContract
+
+BREAKER = Breaker(time.monotonic, Reporter())
+
+
+def target(url: str, *, asynchronous: bool) -> RedisTarget:
+    return RedisTarget(url, asynchronous=asynchronous, timeout=1, connect_timeout=1, max_connections=4, wait_replicas=0)
 
 
 class OnRedis(StoreContract):
@@ -44,7 +52,7 @@ class TestAsyncRedisStore(OnRedis):
     @pytest.fixture
     def store(self, every_redis_url: str, run: Callable) -> Iterator[RedisStore]:
         async def opened() -> RedisStore:
-            return RedisTarget(every_redis_url, asynchronous=True, timeout=1, max_connections=4).open()
+            return target(every_redis_url, asynchronous=True).open(BREAKER).store
 
         store = run(opened())
         yield store
@@ -58,7 +66,7 @@ class TestBlockingRedisStore(OnRedis):
 
     @pytest.fixture
     def store(self, every_redis_url: str) -> Iterator[RedisStore]:
-        store = RedisTarget(every_redis_url, asynchronous=False, timeout=1, max_connections=4).open()
+        store = target(every_redis_url, asynchronous=False).open(BREAKER).store
         yield store
         finish(store.aclose())
 

@@ -26,6 +26,10 @@ class DatabaseEachTime:
         self._load_user = load_user
         self._verifier = TokenVerifier(**tokens)
 
+    def recall(self, _headers: Headers) -> Identity[User] | None:
+        """Nothing: it knows nobody without asking."""
+        return None
+
     def authenticate(self, headers: Headers) -> Identity[User]:
         """See ``AuthCache.authenticate``."""
         claims = _verified(self._verifier, headers)
@@ -41,6 +45,10 @@ class AsyncDatabaseEachTime:
     def __init__(self, load_user: Callable[[str], Awaitable[Row | None]], tokens: Mapping[str, Any]) -> None:
         self._load_user = load_user
         self._verifier = TokenVerifier(**tokens)
+
+    def recall(self, _headers: Headers) -> Identity[User] | None:
+        """Nothing: it knows nobody without asking."""
+        return None
 
     async def authenticate(self, headers: Headers) -> Identity[User]:
         """See ``AsyncAuthCache.authenticate``."""

@@ -31,8 +31,12 @@ class Settings:
 
     @property
     def cache(self) -> dict[str, Any]:
-        """The remaining options: more patient than the defaults, since here everything shares one small machine."""
-        return {"prefix": self.prefix, "store_timeout": 1.0, "deadline": 10.0}
+        """The remaining options: more patient than the defaults, since here everything shares one small machine.
+
+        Memory is off, so that every request can be seen in Redis and its commands be counted.
+        """
+        patience = {"store_timeout": 1.0, "connect_timeout": 1.0, "deadline": 10.0}
+        return {"prefix": self.prefix, "max_staleness": 0.0, "ttl_jitter": 0.0, "refresh_ahead": False, **patience}
 
     def to_line(self) -> str:
         """One line; it holds the secret."""

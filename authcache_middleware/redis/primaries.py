@@ -1,0 +1,59 @@
+"""The one primary behind an ordinary client: how to open a wire to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, final
+
+from authcache_middleware.cache.link import Primary, Wire
+from authcache_middleware.redis.store import Commands
+from authcache_middleware.redis.wire import AsyncWire, BlockingWire
+
+__all__ = ["OnePrimary", "SingleServer"]
+
+
+@final
+class OnePrimary:
+    """The server that a pool leads to."""
+
+    def __init__(self, pool: Any, commands: Commands, *, asynchronous: bool) -> None:
+        self._pool = pool
+        self._commands = commands
+        self._wire = AsyncWire if asynchronous else BlockingWire
+
+    @property
+    def name(self) -> str:
+        """See ``Primary``."""
+        settings = self._pool.connection_kwargs
+        return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
+
+    def wire(self, timeout: float) -> Wire:
+        """See ``Primary``."""
+        return self._wire(self._pool.connection_class, self._pool.connection_kwargs, timeout)
+
+    def beacon(self, prefix: str) -> str:
+        """See ``Primary``; no subject holds a control character, so it is nobody's."""
+        return f"{prefix}\x00beacon:{os.urandom(8).hex()}"
+
+    async def touch(self, key: str, *, ttl_ms: int) -> None:
+        """See ``Primary``."""
+        await self._commands.send("SET", key, "", "PX", ttl_ms)
+
+
+@final
+class SingleServer:
+    """A ``Topology`` of one server, always the same."""
+
+    look_every = None
+
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+
+    def names(self) -> frozenset[str] | None:
+        """See ``Topology``."""
+        return None
+
+    async def primaries(self) -> Sequence[Primary]:
+        """See ``Topology``."""
+        return [self._primary]
