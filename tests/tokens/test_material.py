@@ -225,3 +225,27 @@ def test_a_published_key_is_recognised_however_it_is_written():
     jwk = OKPAlgorithm.to_jwk(public, as_dict=True)
     for form in (public, public.public_bytes(Encoding.PEM, SPKI), jwk, jwk | {"x": jwk["x"] + "="}):
         assert "private half" in problem(form, "EdDSA")
+
+
+def test_a_key_whose_private_half_a_standard_prints_is_refused():
+    number = base64.urlsafe_b64decode("870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE=")  # RFC 7517, appendix A.2
+    private = ec.derive_private_key(int.from_bytes(number), ec.SECP256R1())
+    assert "private half" in problem(private.public_key(), "ES256")
+
+
+JWT_IO_384 = """-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEC1uWSXj2czCDwMTLWV5BFmwxdM6PX9p+
+Pk9Yf9rIf374m5XP1U8q79dBhLSIuaojsvOT39UUcPJROSD1FqYLued0rXiooIii
+1D3jaW6pmGVJFhodzC31cy5sfOYotrzF
+-----END PUBLIC KEY-----"""
+JWT_IO_512 = """-----BEGIN PUBLIC KEY-----
+MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQBgc4HZz+/fBbC7lmEww0AO3NK9wVZ
+PDZ0VEnsaUFLEYpTzb90nITtJUcPUbvOsdZIZ1Q8fnbquAYgxXL5UgHMoywAib47
+6MkyyYgPk0BXZq3mq4zImTRNuaU9slj9TVJ3ScT3L1bXwVuPJDzpr5GOFpaj+WwM
+Al8G7CqwoJOsW7Kddns=
+-----END PUBLIC KEY-----"""
+
+
+@pytest.mark.parametrize(("algorithm", "text"), [("ES384", JWT_IO_384), ("ES512", JWT_IO_512)])
+def test_what_jwt_io_shows_is_refused(algorithm, text):
+    assert "private half" in problem(text, algorithm)
