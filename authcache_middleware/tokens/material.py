@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import Algorithm, HMACAlgorithm
 
 from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.tokens.disguise import is_disguised_key
 from authcache_middleware.tokens.published import KEY_TEXT_LENGTH, is_published, is_weak_secret
 
 __all__ = ["FAMILIES", "PreparedKey", "PublicKey", "misfit", "read_key"]
@@ -40,7 +41,6 @@ _CURVES: Mapping[str, tuple[str, ...]] = {
     "EdDSA": ("Ed25519", "Ed448"),
 }
 _RSA_BITS = range(2048, 8192 + 1)
-_OTHER_KEY_MARKS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-", b'"kty"')
 
 
 def misfit(jwk: Mapping[str, Any], algorithms: Mapping[str, Algorithm]) -> str | None:
@@ -128,8 +128,7 @@ def _judged_secret(secret: object, algorithms: list[Algorithm]) -> bytes:
             "keys", "an HMAC secret is published or a pattern: make one with secrets.token_bytes(64)"
         )
     # What is public must not become a secret: with a public key in its place anyone can sign (RFC 8725, section 2.1).
-    looks_public = any(mark in secret for mark in _OTHER_KEY_MARKS)
-    if looks_public or _quietly(lambda: algorithms[0].prepare_key(secret)) is None:
+    if is_disguised_key(secret) or _quietly(lambda: algorithms[0].prepare_key(secret)) is None:
         raise ConfigurationError("keys", "an HMAC secret is the text of another key (PEM, SSH, DER, JWK)")
     return secret
 

@@ -83,7 +83,9 @@ def test_the_text_of_another_key_is_no_secret(rsa_key, ec_key, ed_key):
             private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         ]
         jwk = family.to_jwk(public, as_dict=True)
-        texts += [json.dumps(jwk).encode(), json.dumps({"keys": [jwk]}, indent=1).encode()]
+        texts += [json.dumps(jwk).encode(), json.dumps({"keys": [jwk]}, indent=1).encode(), str(jwk).encode()]
+        # As Keycloak's console shows the key of a realm.
+        texts.append(base64.b64encode(public.public_bytes(Encoding.DER, SPKI)))
         for text in texts:
             assert "text of another key" in problem(text, "HS256")
         assert "needs a secret" in problem(public, "HS256")
