@@ -41,6 +41,9 @@ _CURVES: Mapping[str, tuple[str, ...]] = {
     "EdDSA": ("Ed25519", "Ed448"),
 }
 _RSA_BITS = range(2048, 8192 + 1)
+# y of the points of order 1, 2, 4 and 8.
+_ORDER_8 = 0x5FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_25519 = frozenset({-1, 0, 1, _ORDER_8, -_ORDER_8})
 
 
 def misfit(jwk: Mapping[str, Any], algorithms: Mapping[str, Algorithm]) -> str | None:
@@ -139,12 +142,32 @@ def _judged_public_key(key: object, algorithm: Algorithm) -> PublicKey:
     # An exponent that is even or below 3, which would make every signature pass, is refused where the key is read.
     if isinstance(key, RSAPublicKey) and key.key_size not in _RSA_BITS:
         raise ConfigurationError("keys", "an RSA key must have 2048 to 8192 bits")
+    if isinstance(key, RSAPublicKey) and key.public_numbers().n % 2 == 0:
+        raise ConfigurationError("keys", "an RSA key is even, so that everybody can factor it")
+    if _has_small_order(key):
+        raise ConfigurationError("keys", "an Ed25519 or Ed448 key is of small order: it verifies what nobody signed")
     jwk = algorithm.to_jwk(key, as_dict=True)
     if is_published((jwk["n"] if "n" in jwk else jwk["x"])[:KEY_TEXT_LENGTH]):
         raise ConfigurationError(
             "keys", "a key is the sample of a standard or tutorial: everybody has its private half"
         )
     return key
+
+
+def _has_small_order(key: PublicKey) -> bool:
+    """Whether an Ed25519 or Ed448 key is a point of order 1, 2, 4 or 8: for these anyone can make signatures.
+
+    RFC 8032, sections 5.1.2 and 5.2.2: the octets are y, the sign of x above it. With either sign, and y not reduced,
+    one point has several spellings, all of which are read.
+    """
+    if isinstance(key, Ed25519PublicKey):
+        bits, prime, small = 255, 2**255 - 19, _SMALL_ORDER_25519
+    elif isinstance(key, Ed448PublicKey):
+        bits, prime, small = 455, 2**448 - 2**224 - 1, frozenset({-1, 0, 1})
+    else:
+        return False
+    y = int.from_bytes(key.public_bytes_raw(), "little") % 2**bits % prime
+    return y in small or y - prime in small
 
 
 def _quietly(read: Callable[[], Any]) -> Any:

@@ -4,7 +4,7 @@ import secrets
 import warnings
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
@@ -176,6 +176,45 @@ def test_an_rsa_exponent_that_signs_nothing_is_refused(exponent, rsa_key):
 def test_an_rsa_exponent_of_three_is_taken(rsa_key):
     jwk = RSAAlgorithm.to_jwk(rsa_key.public_key(), as_dict=True) | {"e": "Aw"}
     assert read_key(jwk, algorithms("RS256"))[1] == ["RS256"]
+
+
+def test_an_rsa_modulus_that_is_even_is_refused():
+    jwk = {"kty": "RSA", "e": "AQAB", "n": base64.urlsafe_b64encode((2**2047 + 2).to_bytes(256)).decode()}
+    assert "even" in problem(jwk, "RS256")
+
+
+ORDER_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+P_25519 = 2**255 - 19
+P_448 = 2**448 - 2**224 - 1
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize(
+    "y",
+    [
+        *(0, 1, P_25519 - 1),
+        *(P_25519, P_25519 + 1),  # the same as the first two, not reduced
+        int.from_bytes(ORDER_8, "little"),
+        P_25519 - int.from_bytes(ORDER_8, "little"),
+    ],
+)
+def test_an_ed25519_key_of_small_order_is_refused(y, sign):
+    public = ed25519.Ed25519PublicKey.from_public_bytes((y | sign << 255).to_bytes(32, "little"))
+    for form in (public, public.public_bytes(Encoding.PEM, SPKI), OKPAlgorithm.to_jwk(public, as_dict=True)):
+        assert "small order" in problem(form, "EdDSA")
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", [0, 1, P_448 - 1, P_448, P_448 + 1])
+def test_an_ed448_key_of_small_order_is_refused(y, sign):
+    public = ed448.Ed448PublicKey.from_public_bytes((y | sign << 455).to_bytes(57, "little"))
+    assert "small order" in problem(public, "EdDSA")
+
+
+def test_an_edwards_key_that_was_generated_is_taken():
+    for kind in (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey):
+        for _ in range(50):
+            assert read_key(kind.generate().public_key(), algorithms("EdDSA"))[1] == ["EdDSA"]
 
 
 def test_a_jwk_that_is_broken_is_refused(rsa_key, ec_key):
