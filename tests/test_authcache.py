@@ -161,6 +161,32 @@ def test_a_revocation_outlives_every_token_that_it_ends(face, store, clock) -> N
         assert refused(driver, longest) == "expired"
 
 
+@pytest.mark.parametrize("leeway", [0.0, 60.0])
+def test_a_user_revoked_where_tokens_are_short_is_out_where_they_are_long(face, store, clock, leeway) -> None:
+    """The services share the Redis, not the options."""
+    with (
+        driven(face, store, load_user=load, clock=clock, max_token_lifetime=3600, leeway=0) as short,
+        driven(face, store, load_user=load, clock=clock, leeway=leeway) as long,
+    ):
+        token = token_for(now=clock.wall(), lifetime=30 * DAY)
+        short("revoke_user", "1")
+        clock.advance(30 * DAY + leeway - 1)
+        assert refused(long, token) == "revoked"
+        clock.advance(1)
+        assert refused(long, token) == "expired"
+
+
+def test_a_token_logged_out_without_a_leeway_is_out_with_the_largest(face, store, clock) -> None:
+    with (
+        driven(face, store, load_user=load, clock=clock, max_token_lifetime=3600, leeway=0) as strict,
+        driven(face, store, load_user=load, clock=clock, leeway=60) as patient,
+    ):
+        token = token_for(now=clock.wall(), lifetime=3600)
+        strict("logout", token)
+        clock.advance(3600 + 59)
+        assert refused(patient, token) == "revoked"
+
+
 def test_a_token_without_iat_stays_logged_out_until_its_own_end(face, store, clock) -> None:
     options = {"require_iat": False, "max_token_lifetime": DAY}
     with driven(face, store, load_user=load, clock=clock, **options) as driver:

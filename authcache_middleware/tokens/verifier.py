@@ -12,10 +12,13 @@ from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet
 from authcache_middleware.tokens.strict import parse_object, split_token
 
-__all__ = ["TokenVerifier"]
+__all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier"]
 
-_MAX_LEEWAY = 60.0
-_DAY = 24 * 60 * 60.0
+MAX_LEEWAY = 60.0
+"""The largest leeway that a service can have, in seconds."""
+USUAL_MAX_LIFETIME = 30 * 24 * 60 * 60.0
+"""The longest lifetime of a token, in seconds, where a service says nothing else."""
+
 # RFC 7515, section 4.1.11: an extension that is not understood must be refused. None is understood, and of `b64` (RFC
 # 7797) and `zip` (RFC 7516, section 4.1.3) each changes what was signed.
 _REFUSED_HEADER = frozenset({"crit", "b64", "zip"})
@@ -34,9 +37,9 @@ class TokenVerifier:
     without ``aud`` (RFC 7519, section 4.1.3). ``leeway``: seconds, 0 to 60, granted on ``exp``, ``nbf`` and ``iat``.
     ``typ``: the media types taken, where ``None`` stands for a header without one. ``required``: further claims that
     must be there and not null. ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``:
-    the longest ``exp - iat`` in seconds (of a token without ``iat``: the longest time left). ``require_iat=False``
-    takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash`` or ``c_hash``, for
-    providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
+    the longest ``exp - iat`` in seconds (of a token without ``iat``: the longest time left).
+    ``require_iat=False`` takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash``
+    or ``c_hash``, for providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -50,14 +53,14 @@ class TokenVerifier:
         typ: Iterable[str | None] = ("JWT", "at+jwt", None),
         required: Iterable[str] = (),
         subject_claim: str = "sub",
-        max_token_lifetime: float = 30 * _DAY,
+        max_token_lifetime: float = USUAL_MAX_LIFETIME,
         require_iat: bool = True,
         reject_id_tokens: bool = False,
     ) -> None:
         self._keys = KeySet(keys, algorithms)
         self._issuer = None if issuer is None else _name("issuer", issuer)
         self._audiences = _audiences(audience)
-        self._leeway = _seconds("leeway", leeway, most=_MAX_LEEWAY)
+        self._leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
         self._types = _types(typ)
         self._required = tuple(_names("required", required))
         self._subject_claim = _name("subject_claim", subject_claim)
