@@ -364,6 +364,7 @@ def test_the_blocking_face_refuses_an_async_loader(loader) -> None:
         ("required", "jti"),
         ("subject_claim", ""),
         ("max_token_lifetime", 0),
+        ("max_token_lifetime", float("inf")),
         ("require_iat", "no"),
         ("prefix", "user"),
         ("alias", "A:b"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +17,8 @@ MAX_LEEWAY = 60.0
 """The largest leeway that a service can have, in seconds."""
 USUAL_MAX_LIFETIME = 30 * 24 * 60 * 60.0
 """The longest lifetime of a token, in seconds, where a service says nothing else."""
+
+_LONGEST_MAX_LIFETIME = 10 * 366 * 24 * 60 * 60.0
 
 # RFC 7515, section 4.1.11: an extension that is not understood must be refused. None is understood, and of `b64` (RFC
 # 7797) and `zip` (RFC 7516, section 4.1.3) each changes what was signed.
@@ -37,7 +38,7 @@ class TokenVerifier:
     without ``aud`` (RFC 7519, section 4.1.3). ``leeway``: seconds, 0 to 60, granted on ``exp``, ``nbf`` and ``iat``.
     ``typ``: the media types taken, where ``None`` stands for a header without one. ``required``: further claims that
     must be there and not null. ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``:
-    the longest ``exp - iat`` in seconds (of a token without ``iat``: the longest time left).
+    the longest ``exp - iat`` in seconds, ten years at most (of a token without ``iat``: the longest time left).
     ``require_iat=False`` takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash``
     or ``c_hash``, for providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
     """
@@ -64,7 +65,7 @@ class TokenVerifier:
         self._types = _types(typ)
         self._required = tuple(_names("required", required))
         self._subject_claim = _name("subject_claim", subject_claim)
-        self._max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=math.inf)
+        self._max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=_LONGEST_MAX_LIFETIME)
         if self._max_lifetime == 0:
             raise ConfigurationError("max_token_lifetime", "must be more than 0")
         self._require_iat = _switch("require_iat", require_iat)
@@ -181,7 +182,7 @@ def _name(argument: str, name: object) -> str:
 
 def _seconds(argument: str, seconds: object, *, most: float) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= most:
-        raise ConfigurationError(argument, f"must be a number of seconds, from 0 to {most:g}")
+        raise ConfigurationError(argument, f"must be a number of seconds, from 0 to {most:,.0f}")
     return float(seconds)
 
 
