@@ -17,7 +17,7 @@ from authcache_middleware.redis.connect import RedisTarget
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, Runtime, finish
 from authcache_middleware.sessions.revocation import Revoker
 from authcache_middleware.tokens.claims import Claims
-from authcache_middleware.tokens.verifier import TokenVerifier
+from authcache_middleware.tokens.verifier import MAX_LEEWAY, TokenVerifier
 from authcache_middleware.users.keys import UserKeys, is_subject
 from authcache_middleware.users.policy import judge
 from authcache_middleware.users.record import Record
@@ -117,19 +117,17 @@ class _Story(Generic[UserT]):
     async def logout(self, token: str) -> None:
         """End this one token: refused from here on, by every service that shares the Redis.
 
-        It is verified first: a forged one raises ``InvalidTokenError``, an expired one needs no ending and is left
-        alone. Revoked by its ``jti``; without one by (issuer, subject, ``iat``), which is exact but for a token of the
-        same user issued in the same moment; with neither (``require_iat=False``) this is a ``ConfigurationError``.
-        Raises ``UnavailableError`` when Redis has not confirmed it.
+        It is verified first, all but its time: a forged one raises ``InvalidTokenError``; one that is not valid yet, or
+        has expired here, is revoked all the same, since another service may have a larger leeway; one that has expired
+        by more than the largest (60 s) needs no ending and is left alone. Revoked by its ``jti``; without one by
+        (issuer, subject, ``iat``), which is exact but for a token of the same user issued in the same moment; with
+        neither (``require_iat=False``) this is a ``ConfigurationError``. Raises ``UnavailableError`` when Redis has not
+        confirmed it.
         """
         now = self._options.clock.wall()
-        try:
-            claims = self._verifier.verify(token, now)
-        except InvalidTokenError as exc:
-            if exc.reason == "expired":  # found last: everything else about it was right
-                return
-            raise
-        await self._engine().revoker.token(claims, now=now)
+        claims = self._verifier.recognise(token, now)
+        if now < claims.expires_at + MAX_LEEWAY:
+            await self._engine().revoker.token(claims, now=now)
 
     async def revoke_user(self, user_id: str) -> None:
         """End every token of the user that was issued up to now + ``leeway``, by the clock of Redis.

@@ -101,12 +101,34 @@ def test_a_logout_by_iat_ends_every_token_without_jti_of_that_moment(driver, clo
         driver("authenticate", headers(token))
 
 
-def test_an_expired_token_needs_no_logout(driver, clock, store) -> None:
+def test_a_token_that_has_expired_for_everybody_needs_no_logout(driver, clock, store) -> None:
     token = token_for(now=clock.wall(), lifetime=10)
-    clock.advance(60)
-    store.calls.clear()
+    clock.advance(10 + 60)
     driver("logout", token)
     assert store.calls == []
+
+
+def test_a_token_that_has_expired_here_is_ended_where_the_leeway_is_larger(face, store, clock) -> None:
+    with (
+        driven(face, store, load_user=load, clock=clock, leeway=0) as strict,
+        driven(face, store, load_user=load, clock=clock, leeway=60) as patient,
+    ):
+        token = token_for(now=clock.wall(), lifetime=10)
+        clock.advance(10 + 59)
+        patient("authenticate", headers(token))
+        assert refused(strict, token) == "expired"
+        strict("logout", token)
+        assert refused(patient, token) == "revoked"
+
+
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_token_that_is_not_valid_yet_can_be_logged_out(driver, clock, claim) -> None:
+    begins = clock.wall() + 3600
+    token = token_for(now=clock.wall(), lifetime=7200, claims={claim: begins})
+    assert refused(driver, token) == "not_yet_valid"
+    driver("logout", token)
+    clock.advance(7200)
+    assert refused(driver, token) == "revoked"
 
 
 @pytest.mark.parametrize(

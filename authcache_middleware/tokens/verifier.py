@@ -78,8 +78,23 @@ class TokenVerifier:
         Raises ``InvalidTokenError`` for everything else. Its ``reason`` is the first rule broken, in this order:
         ``oversized``, ``malformed``, ``header``, ``typ``, ``algorithm``, ``key``, ``signature``, ``claims``,
         ``id_token``, ``issuer``, ``audience``, ``subject``, ``lifetime``, ``expired``, ``not_yet_valid``. So
-        ``expired`` says that all but the time is right, which a logout may rely on.
+        ``expired`` says that all but the time is right.
         """
+        claims, not_before = self._recognised(token, now)
+        # Last, since "expired" must mean that everything else is right.
+        rules.refuse_late(claims.expires_at, now, self._leeway)
+        rules.refuse_early(not_before, claims.issued_at, now, self._leeway)
+        return claims
+
+    def recognise(self, token: str, now: float) -> Claims:
+        """The claims of ``token`` as ``verify`` returns them, whether or not its time has come or passed.
+
+        For ending a token, never for letting one in: what this service takes no longer, or not yet, another may.
+        """
+        return self._recognised(token, now)[0]
+
+    def _recognised(self, token: str, now: float) -> tuple[Claims, float | None]:
+        """The claims and ``nbf``, with all but the time verified."""
         try:
             return self._read_claims(self._open(token), now)
         except InvalidTokenError:
@@ -114,7 +129,7 @@ class TokenVerifier:
         elif None not in self._types:
             raise InvalidTokenError("typ")
 
-    def _read_claims(self, claims: dict[str, Any], now: float) -> Claims:
+    def _read_claims(self, claims: dict[str, Any], now: float) -> tuple[Claims, float | None]:
         if not _REFUSED_CLAIMS.isdisjoint(claims):
             raise InvalidTokenError("claims")
         for name in self._required:
@@ -135,10 +150,8 @@ class TokenVerifier:
         started = now + self._leeway if issued_at is None else issued_at
         if not expires_at - started <= self._max_lifetime:
             raise InvalidTokenError("lifetime")
-        # Last, since "expired" must mean that everything else is right.
-        rules.refuse_late(expires_at, now, self._leeway)
-        rules.refuse_early(not_before, issued_at, now, self._leeway)
-        return Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims)
+        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims)
+        return read, not_before
 
     def __repr__(self) -> str:
         return f"<TokenVerifier: {self._keys!r}>"
