@@ -108,8 +108,8 @@ def pack_record(record: Record) -> bytes:
     ``datetime``, ``date`` and ``time`` become ISO 8601 text, ``UUID`` and ``Decimal`` their usual text, an ``Enum``
     its value, a set or any other mapping the plain list or map; that is how they come back.
 
-    Raises ``UnstorableUserError`` for what msgpack cannot hold or ``read_record`` would refuse, such as
-    more than 64 levels of lists and maps. Whoever stores it looks at its length first.
+    Raises ``UnstorableUserError`` for what msgpack cannot hold or ``read_record`` would refuse: field names that are no
+    text, more than 64 levels of lists and maps. Whoever stores it looks at its length first.
     """
     shape = {
         "v": VERSION,
@@ -199,10 +199,10 @@ def _typed(shape: Mapping[str, Any]) -> Record:
     except KeyError:
         raise UnreadableValueError("shape") from None
     if not (
-        (user is None or type(user) is MappingProxyType)
+        (user is None or (type(user) is MappingProxyType and bytes not in map(type, user)))
         and (before_s is None or type(before_s) is int)
         and type(ids) is MappingProxyType
-        and all(type(until_s) is int for until_s in ids.values())
+        and (not ids or all(type(mark) is str and type(until_s) is int for mark, until_s in ids.items()))
         and type(loaded_at_ms) is type(load_ms) is type(expires_at_ms) is int
     ):
         raise UnreadableValueError("shape")

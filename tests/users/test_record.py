@@ -119,6 +119,12 @@ def test_what_cannot_be_held_is_named_by_its_type_alone(value) -> None:
     assert repr(value) not in str(caught.value)
 
 
+@pytest.mark.parametrize("row", [{b"disabled": True}, {1: True}, {None: True}, {("a",): True}])
+def test_a_field_name_that_is_no_text_is_refused(row) -> None:
+    with pytest.raises(UnstorableUserError):
+        pack_record(record(row))
+
+
 def test_a_list_that_holds_itself_is_refused() -> None:
     endless: list = []
     endless.append(endless)
@@ -161,6 +167,10 @@ def test_a_list_that_holds_itself_is_refused() -> None:
         shape(revoked_before_s=True),
         shape(revoked=None),
         shape(revoked=[1]),
+        shape(revoked={b"t:one": 9}),
+        shape(revoked={"t:one": 9, b"t:two": 9}),
+        shape(user={b"disabled": True}),
+        shape(user={"id": 42, b"disabled": True}),
         shape(revoked={"t:one": None}),
         shape(user={"a": "x" * MAX_RECORD_BYTES}),
         b"\xdd\xff\xff\xff\xff",
