@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterable
 from dataclasses import fields
 from inspect import Parameter, Signature
@@ -152,9 +153,13 @@ class _Story(Generic[UserT]):
             verdict = judge(record, claims, self._options.is_active)
             if verdict == "active" and record.user is not None:
                 return Identity(self._make_user(claims.subject, record.user), Credentials(claims, claims.scopes))
-        except Exception as exc:
-            _log.error("is_active or user_type raised %s for a user", type(exc).__name__)
-            raise UnavailableError("is_active or user_type") from exc
+        except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
+            frames = "".join(traceback.format_tb(exc.__traceback__))
+            _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames)
+            verdict = None
+        # Raised out here and not above, where the exception's context would keep the values.
+        if verdict is None:
+            raise UnavailableError("is_active or user_type")
         raise InvalidTokenError(verdict)
 
     def _engine(self) -> _Engine:

@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import logging
 import time
+import traceback
 
 import fakeredis
+import pydantic
 import pytest
 import redis
 import redis.asyncio
@@ -266,6 +268,25 @@ def test_the_key_of_a_user(driver) -> None:
     assert driver.face.key("42") == "user:42"
     with pytest.raises(ValueError, match=r"^user_id: "):
         driver.face.key("")
+
+
+def raising(fields):
+    raise ValueError(f"{fields['email']} is not as it should be")
+
+
+class Strict(pydantic.BaseModel):
+    email: int
+
+
+@pytest.mark.parametrize("option", [{"is_active": raising}, {"user_type": raising}, {"user_type": Strict}])
+def test_what_the_application_raises_over_a_row_is_503_and_shows_none_of_it(face, store, option, caplog) -> None:
+    with driven(face, store, load_user=lambda _user_id: {"email": "ann@example.org"}, **option) as driver:
+        with pytest.raises(UnavailableError, match="is_active or user_type") as caught:
+            driver.enter()
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert "is_active or user_type raised" in caplog.text
+    assert "in _identity" in caplog.text
+    assert "ann@" not in caplog.text + "".join(traceback.format_exception(caught.value))
 
 
 # -- real servers and ready clients --------------------------------------------------------------------------------
