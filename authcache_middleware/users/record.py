@@ -65,7 +65,7 @@ class UnstorableUserError(Exception):
     """The loader returned what a record cannot hold. The message names the type, never the value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Revocations:
     """What has been revoked of one user's tokens; all times are whole seconds since 1970."""
 
@@ -73,6 +73,9 @@ class Revocations:
     """Tokens issued at or before this moment are refused."""
     ids: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Single tokens and sessions (``t:<jti>``, ``s:<sid>``, ``i:<iat>``), each with the time it may be forgotten."""
+
+    def __repr__(self) -> str:
+        return f"<Revocations: {len(self.ids)} ids{'' if self.before_s is None else ' and all before a time'}>"
 
 
 NO_REVOCATIONS: Final = Revocations()

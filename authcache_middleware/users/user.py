@@ -87,12 +87,15 @@ class AnonymousUser:
         return "<AnonymousUser>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """What a request may do: the verified claims, and the scopes in them (``scope["auth"]``)."""
 
     claims: Claims
     scopes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Credentials: {self.claims!r}>"
 
 
 class Identity(NamedTuple, Generic[UserT]):

@@ -259,3 +259,5 @@ def test_leases_are_told_from_records_and_from_each_other() -> None:
 
 def test_a_repr_tells_no_values() -> None:
     assert "42" not in repr(record({"id": 42})).split(" at 0x", maxsplit=1)[0]
+    assert repr(Revocations(1_700_000_000, {"t:secret": 9})) == "<Revocations: 1 ids and all before a time>"
+    assert repr(NO_REVOCATIONS) == "<Revocations: 0 ids>"
