@@ -63,6 +63,25 @@ def test_it_can_be_copied_and_pickled() -> None:
         assert (other.identity, dict(other)) == (ANN.identity, dict(ANN))
 
 
+def test_two_users_with_the_same_row_are_not_the_same() -> None:
+    assert User("1", {"a": 1}) == User("1", MappingProxyType({"a": 1}))
+    assert User("1", {"a": 1}) != User("2", {"a": 1})
+    assert User("1", {"a": 1}) != User("1", {"a": 2})
+    assert User("1", {"a": 1}) != {"a": 1}
+    assert copy.deepcopy(ANN) == ANN
+
+
+def test_a_user_may_stand_in_a_set() -> None:
+    nested = MappingProxyType({"settings": MappingProxyType({"theme": "dark"})})  # which has no hash of its own
+    assert len({User("1", nested), User("1", nested), User("1", {}), User("2", nested), ANN}) == 4
+
+
+def test_a_known_user_is_true_and_nobody_is_false() -> None:
+    assert User("1", {})
+    assert ANN
+    assert not ANONYMOUS
+
+
 def test_a_repr_tells_the_fields_and_no_values() -> None:
     assert repr(ANN) == "<User with id, name, full name, items>"
 
