@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
 from authcache_middleware.bearer.header import bearer_token
 from authcache_middleware.cache.store import Store
 from authcache_middleware.engine import Engine
-from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError
+from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError, frames_of
 from authcache_middleware.events import Refused, Reporter, Stats, Unavailable
 from authcache_middleware.options import Options, OptionsDict
 from authcache_middleware.redis.breaker import Breaker
@@ -21,7 +21,7 @@ from authcache_middleware.redis.connect import Opened, RedisTarget
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.remembered import RememberedTokens
-from authcache_middleware.tokens.verifier import TokenVerifier
+from authcache_middleware.tokens.verifier import MAX_LEEWAY, TokenVerifier
 from authcache_middleware.users.keys import UserKeys, is_subject
 from authcache_middleware.users.policy import judge
 from authcache_middleware.users.record import Record
@@ -145,19 +145,17 @@ class _Story(Generic[UserT]):
     async def logout(self, token: str) -> None:
         """End this one token: refused from here on, by every service that shares the Redis.
 
-        It is verified first: a forged one raises ``InvalidTokenError``, an expired one needs no ending and is left
-        alone. Revoked by its ``jti``; without one by (issuer, subject, ``iat``), which is exact but for a token of the
-        same user issued in the same moment; with neither (``require_iat=False``) this is a ``ConfigurationError``.
-        Raises ``UnavailableError`` when Redis has not confirmed it.
+        It is verified first, all but its time: a forged one raises ``InvalidTokenError``; one that is not valid yet, or
+        has expired here, is revoked all the same, since another service may have a larger leeway; one that has expired
+        by more than the largest (60 s) needs no ending and is left alone. Revoked by its ``jti``; without one by
+        (issuer, subject, ``iat``), which is exact but for a token of the same user issued in the same moment; with
+        neither (``require_iat=False``) this is a ``ConfigurationError``. Raises ``UnavailableError`` when Redis has not
+        confirmed it.
         """
         now = self._options.clock.wall()
-        try:
-            claims = self._verifier.verify(token, now)
-        except InvalidTokenError as exc:
-            if exc.reason == "expired":  # found last: everything else about it was right
-                return
-            raise
-        await self._engine().revoker.token(claims, now=now)
+        claims = self._verifier.recognise(token, now)
+        if now < claims.expires_at + MAX_LEEWAY:
+            await self._engine().revoker.token(claims, now=now)
 
     async def revoke_user(self, user_id: str) -> None:
         """End every token of the user that was issued up to now + ``leeway``, by the clock of Redis.
@@ -193,9 +191,12 @@ class _Story(Generic[UserT]):
             verdict = judge(record, claims, self._options.is_active)
             if verdict == "active" and record.user is not None:
                 return Identity(self._make_user(claims.subject, record.user), Credentials(claims, claims.scopes))
-        except Exception as exc:
-            _log.error("is_active or user_type raised %s for a user", type(exc).__name__)
-            raise UnavailableError("is_active or user_type") from exc
+        except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
+            _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))
+            verdict = None
+        # Raised out here and not above, where the exception's context would keep the values.
+        if verdict is None:
+            raise UnavailableError("is_active or user_type")
         raise InvalidTokenError(verdict)
 
     def _engine(self) -> Engine:

@@ -11,6 +11,7 @@ from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.events import Observer
 from authcache_middleware.runtime import Clock, SystemClock, is_async_callable
 from authcache_middleware.tokens.keys import Keys
+from authcache_middleware.tokens.verifier import USUAL_MAX_LIFETIME
 from authcache_middleware.users.policy import ActiveRule, is_active
 from authcache_middleware.users.typed import UserType
 
@@ -131,8 +132,10 @@ class Options:
     """The claim that names the user."""
     leeway: float = 5.0
     """How far clocks may differ, 0 to 60. Also how long after ``revoke_user`` a new login is still refused."""
-    max_token_lifetime: float = 30 * 24 * 60 * 60.0
-    """The longest ``exp - iat`` accepted, and so how long a revocation has to be kept."""
+    max_token_lifetime: float = USUAL_MAX_LIFETIME
+    """The longest ``exp - iat`` accepted, and so how long a ``revoke_user`` is remembered: 30 days at least, since
+    others that share the Redis may accept that much. Where one of them accepts more, give its value to all of them:
+    one that knows of less would have its ``revoke_user`` forgotten while those tokens last."""
     require_iat: bool = True
     """``False`` accepts tokens without ``iat``: the operator vouches that they live no longer than
     ``max_token_lifetime``, after which a ``revoke_user`` is forgotten. Until then it refuses all of that user's."""

@@ -1,10 +1,11 @@
-"""ASGI without a framework: python examples/raw_asgi.py, with a Redis at REDIS_URL and tokens signed with SECRET.
-
-curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8000/
-"""
+"""ASGI without a framework, with a Redis at REDIS_URL and tokens signed with SECRET:
+export SECRET=$(openssl rand -hex 32); python examples/raw_asgi.py
+TOKEN=$(authcache token --key $SECRET --subject 1 --issuer https://id.example --audience orders --scope orders:write)
+curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8000/"""
 
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -25,7 +26,7 @@ async def load_user(user_id: str) -> dict[str, object] | None:
 auth = AsyncAuthCache(
     os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"),
     load_user=load_user,
-    keys=os.environ.get("SECRET", "for development only, and known to everybody who reads this"),
+    keys=os.environ.get("SECRET") or sys.exit("SECRET must be set: see the first lines of this file"),
     algorithms=["HS256"],
     issuer="https://id.example",
     audience="orders",

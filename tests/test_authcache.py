@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import logging
 import time
+import traceback
 
 import fakeredis
+import pydantic
 import pytest
 import redis
 import redis.asyncio
@@ -101,12 +103,34 @@ def test_a_logout_by_iat_ends_every_token_without_jti_of_that_moment(driver, clo
         driver("authenticate", headers(token))
 
 
-def test_an_expired_token_needs_no_logout(driver, clock, store) -> None:
+def test_a_token_that_has_expired_for_everybody_needs_no_logout(driver, clock, store) -> None:
     token = token_for(now=clock.wall(), lifetime=10)
-    clock.advance(60)
-    store.calls.clear()
+    clock.advance(10 + 60)
     driver("logout", token)
     assert store.calls == []
+
+
+def test_a_token_that_has_expired_here_is_ended_where_the_leeway_is_larger(face, store, clock) -> None:
+    with (
+        driven(face, store, load_user=load, clock=clock, leeway=0) as strict,
+        driven(face, store, load_user=load, clock=clock, leeway=60) as patient,
+    ):
+        token = token_for(now=clock.wall(), lifetime=10)
+        clock.advance(10 + 59)
+        patient("authenticate", headers(token))
+        assert refused(strict, token) == "expired"
+        strict("logout", token)
+        assert refused(patient, token) == "revoked"
+
+
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_token_that_is_not_valid_yet_can_be_logged_out(driver, clock, claim) -> None:
+    begins = clock.wall() + 3600
+    token = token_for(now=clock.wall(), lifetime=7200, claims={claim: begins})
+    assert refused(driver, token) == "not_yet_valid"
+    driver("logout", token)
+    clock.advance(7200)
+    assert refused(driver, token) == "revoked"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +183,32 @@ def test_a_revocation_outlives_every_token_that_it_ends(face, store, clock) -> N
         assert refused(driver, single) == "revoked"
         clock.advance(2)
         assert refused(driver, longest) == "expired"
+
+
+@pytest.mark.parametrize("leeway", [0.0, 60.0])
+def test_a_user_revoked_where_tokens_are_short_is_out_where_they_are_long(face, store, clock, leeway) -> None:
+    """The services share the Redis, not the options."""
+    with (
+        driven(face, store, load_user=load, clock=clock, max_token_lifetime=3600, leeway=0) as short,
+        driven(face, store, load_user=load, clock=clock, leeway=leeway) as long,
+    ):
+        token = token_for(now=clock.wall(), lifetime=30 * DAY)
+        short("revoke_user", "1")
+        clock.advance(30 * DAY + leeway - 1)
+        assert refused(long, token) == "revoked"
+        clock.advance(1)
+        assert refused(long, token) == "expired"
+
+
+def test_a_token_logged_out_without_a_leeway_is_out_with_the_largest(face, store, clock) -> None:
+    with (
+        driven(face, store, load_user=load, clock=clock, max_token_lifetime=3600, leeway=0) as strict,
+        driven(face, store, load_user=load, clock=clock, leeway=60) as patient,
+    ):
+        token = token_for(now=clock.wall(), lifetime=3600)
+        strict("logout", token)
+        clock.advance(3600 + 59)
+        assert refused(patient, token) == "revoked"
 
 
 def test_a_token_without_iat_stays_logged_out_until_its_own_end(face, store, clock) -> None:
@@ -218,6 +268,25 @@ def test_the_key_of_a_user(driver) -> None:
     assert driver.face.key("42") == "user:42"
     with pytest.raises(ValueError, match=r"^user_id: "):
         driver.face.key("")
+
+
+def raising(fields):
+    raise ValueError(f"{fields['email']} is not as it should be")
+
+
+class Strict(pydantic.BaseModel):
+    email: int
+
+
+@pytest.mark.parametrize("option", [{"is_active": raising}, {"user_type": raising}, {"user_type": Strict}])
+def test_what_the_application_raises_over_a_row_is_503_and_shows_none_of_it(face, store, option, caplog) -> None:
+    with driven(face, store, load_user=lambda _user_id: {"email": "ann@example.org"}, **option) as driver:
+        with pytest.raises(UnavailableError, match="is_active or user_type") as caught:
+            driver.enter()
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert "is_active or user_type raised" in caplog.text
+    assert "in _identity" in caplog.text
+    assert "ann@" not in caplog.text + "".join(traceback.format_exception(caught.value))
 
 
 # -- real servers and ready clients --------------------------------------------------------------------------------
@@ -338,6 +407,7 @@ def test_the_blocking_face_refuses_an_async_loader(loader) -> None:
         ("required", "jti"),
         ("subject_claim", ""),
         ("max_token_lifetime", 0),
+        ("max_token_lifetime", float("inf")),
         ("require_iat", "no"),
         ("prefix", "user"),
         ("alias", "A:b"),

@@ -1,16 +1,22 @@
 """Each example as its reader runs it: a process of its own, asked over HTTP."""
 
+import ast
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from authcache_middleware.cli.commands import authcache
 from authcache_middleware.testing import issue_token
 from authcache_middleware.testing.server import free_port
+from authcache_middleware.tokens.verifier import TokenVerifier
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = ["starlette_app", "fastapi_app", "flask_app", "raw_asgi", "raw_wsgi"]
@@ -87,6 +93,28 @@ def test_after_the_logout_the_token_is_refused_and_another_is_not(client):
 
 def test_the_health_check_needs_none(client):
     assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_secret_it_does_not_start_and_says_so(name):
+    environment = {variable: value for variable, value in os.environ.items() if variable != "SECRET"}
+    ended = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], env=environment, capture_output=True, text=True, timeout=10
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "SECRET must be set: see the first lines of this file\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_first_lines_tell_how_to_mint_a_token_that_enters(name):
+    text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text()))
+    assert f"python examples/{name}.py" in text
+    command = next(line for line in text.splitlines() if line.startswith("TOKEN="))
+    arguments = shlex.split(command.removeprefix("TOKEN=$(authcache ").removesuffix(")"))
+    minted = CliRunner().invoke(authcache, [SECRET if argument == "$SECRET" else argument for argument in arguments])
+    verifier = TokenVerifier(keys=SECRET, algorithms=["HS256"], issuer="https://id.example", audience="orders")
+    claims = verifier.verify(minted.stdout.strip(), time.time())
+    assert (claims.subject, claims.scopes) == ("1", ("orders:write",))
 
 
 def test_they_are_short():

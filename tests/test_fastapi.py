@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import json
 import threading
@@ -136,16 +137,14 @@ async def test_the_dependencies_run_in_the_event_loops_thread():
 
         async def authenticate(self, headers):
             identity = await super().authenticate(headers)
-            return identity._replace(auth=Watching(identity.auth))
+            return identity._replace(auth=dataclasses.replace(identity.auth, scopes=Watching(identity.auth.scopes)))
 
-    class Watching:
-        def __init__(self, auth):
-            self._auth = auth
+    class Watching(tuple):
+        __slots__ = ()
 
-        @property
-        def scopes(self):
+        def __contains__(self, scope):
             threads.append(threading.current_thread())
-            return self._auth.scopes
+            return super().__contains__(scope)
 
     app = application(installed=False)
     app.add_middleware(AuthCacheMiddleware, auth=Watched())

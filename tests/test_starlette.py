@@ -4,9 +4,11 @@ import pytest
 from conformance.drivers import Ask, over_asgi, over_websocket
 from conformance.faces import AsyncTableFace, bearer
 from starlette.applications import Starlette
+from starlette.authentication import AuthenticationBackend
 from starlette.authentication import requires as starlette_requires
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection, Request
@@ -17,6 +19,7 @@ from starlette.websockets import WebSocket
 import authcache_middleware.starlette as adapter
 from authcache_middleware import ConfigurationError, UnavailableError, asgi
 from authcache_middleware.starlette import AuthCacheMiddleware, current_user, requires
+from authcache_middleware.users.user import NO_CREDENTIALS, Credentials
 
 
 async def who(request: Request) -> PlainTextResponse:
@@ -191,7 +194,7 @@ async def test_the_endpoint_may_be_a_partial_and_gets_the_request_by_keyword():
     async def endpoint(extra, *, request):
         return extra
 
-    request = Request({"type": "http", "user": object(), "auth": None})
+    request = Request({"type": "http", "user": object(), "auth": Credentials(NO_CREDENTIALS.claims, ())})
     assert await requires()(functools.partial(endpoint, 1))(request=request) == 1
 
 
@@ -213,6 +216,21 @@ def test_refuses_a_scope_that_is_none_at_once():
 async def test_without_the_middleware_nobody_enters():
     with pytest.raises(ConfigurationError, match="app: "):
         await over_asgi(Starlette(routes=ROUTES), Ask(raw_path="/read"))
+
+
+class Nobody(AuthenticationBackend):
+    async def authenticate(self, conn):
+        return None  # Starlette then puts its UnauthenticatedUser into the scope
+
+
+@pytest.mark.parametrize("path", ["/who", "/known", "/read"])
+async def test_nobody_of_starlettes_own_middleware_is_no_known_user(path):
+    own = Middleware(AuthenticationMiddleware, backend=Nobody())
+    with pytest.raises(ConfigurationError, match="app: "):
+        await over_asgi(Starlette(routes=ROUTES, middleware=[own]), Ask(raw_path=path))
+    behind = AuthCacheMiddleware(Starlette(routes=ROUTES, middleware=[own]), auth=AsyncTableFace(), optional=True)
+    with pytest.raises(ConfigurationError, match="app: "):
+        await over_asgi(behind, Ask(raw_path=path))
 
 
 def test_the_three_names():

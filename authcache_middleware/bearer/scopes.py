@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from authcache_middleware.errors import ConfigurationError, InsufficientScopeError, MissingTokenError
-from authcache_middleware.users.user import AnonymousUser, User
+from authcache_middleware.users.user import NO_CREDENTIALS, AnonymousUser, Credentials, User
 
 __all__ = ["authorise", "needed_scopes"]
 
@@ -27,15 +27,15 @@ def authorise(request: Mapping[str, Any], user_key: str, auth_key: str, needed: 
     """The known user of ``request`` (a scope or environment), whose token allows all that is ``needed``.
 
     Raises ``MissingTokenError`` for the anonymous user, ``InsufficientScopeError`` where a scope is not granted
-    (RFC 6750, section 3.1), and ``ConfigurationError`` where no middleware has said who the user is.
+    (RFC 6750, section 3.1), and ``ConfigurationError`` where no middleware of ours has said who the user is.
     """
-    try:
-        user, auth = request[user_key], request[auth_key]
-    except KeyError:
-        raise ConfigurationError("app", "AuthCacheMiddleware does not stand before this application") from None
-    if isinstance(user, AnonymousUser):
+    user, auth = request.get(user_key), request.get(auth_key)
+    # Other middleware writes to the same places, and its nobody is no ``AnonymousUser``: only our own word counts.
+    if user is None or not isinstance(auth, Credentials):
+        raise ConfigurationError("app", "AuthCacheMiddleware does not stand before it, or another stands between")
+    if auth is NO_CREDENTIALS or isinstance(user, AnonymousUser):
         raise MissingTokenError
     for scope in needed:
         if scope not in auth.scopes:
             raise InsufficientScopeError(*needed)
-    return user  # type: ignore[no-any-return]  # or the application's own type, which a scope cannot tell
+    return cast("User", user)  # or the application's own type, which a scope cannot tell

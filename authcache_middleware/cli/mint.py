@@ -70,6 +70,8 @@ def mint(
         verifier.verify(token, time.time())
     except ConfigurationError as exc:
         raise click.ClickException(str(exc)) from None
+    except UnicodeEncodeError:  # half a surrogate pair, which is also what a byte that is no UTF-8 is read as
+        raise click.ClickException("an option or a claim holds what is not UTF-8") from None
     except InvalidTokenError as exc:
         raise click.ClickException(f"the middleware would refuse this token: {exc.reason}") from None
     return token

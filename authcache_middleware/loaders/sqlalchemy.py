@@ -15,7 +15,9 @@ from sqlalchemy import (
     Engine,
     Enum,
     Integer,
+    Label,
     Select,
+    SelectLabelStyle,
     Uuid,
     bindparam,
     select,
@@ -23,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, MultipleResultsFound
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.elements import BindParameter
-from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.expression import ColumnClause, FromClause
 from sqlalchemy.sql.visitors import iterate
 
 from authcache_middleware.errors import ConfigurationError
@@ -64,8 +66,9 @@ def sqlalchemy_loader(
 
     Each call takes a connection from the engine's pool and reads in a transaction of its own. Give it the primary
     database, an isolation level that reads what is committed, a timeout in the driver, and a pool as large as
-    ``loader_concurrency``. Raises ``ConfigurationError`` at construction; at a call what the driver raises, and
-    ``MultipleResultsFound`` where the id has more than one row.
+    ``loader_concurrency``. Raises ``ConfigurationError`` at construction, for columns that the database names itself
+    (``text()``) at a call; there what the driver raises, too, and ``MultipleResultsFound`` where the id has more than
+    one row.
     """
     _refuse_bad_engine(engine)
     query = _Query(source, id_column)
@@ -111,6 +114,8 @@ class _Query:
             )
         if any(isinstance(part, BindParameter) and part.required for part in iterate(source)):
             raise ConfigurationError("source", "has a bind parameter without a value: the id's condition is added here")
+        if isinstance(source, Select):
+            _refuse_repeated_labels(source)
         column = _id_column(source, id_column)
         self.read_id = _reader(column)
         # With 64 bits, since PostgreSQL refuses a parameter that is too large for the column; its index serves both.
@@ -124,11 +129,28 @@ class _Query:
 
 
 def _only(user_id: str, result: CursorResult[Any]) -> Row | None:
-    names = list(result.keys())
+    *names, _ = result.keys()
+    if len(set(names)) < len(names):
+        raise _repeated()
     exact = [row for row in result if str(row[-1]) == user_id]
     if len(exact) > 1:
         raise MultipleResultsFound("sqlalchemy_loader: one id has several rows; source must give one row for each user")
-    return dict(zip(names[:-1], exact[0][:-1], strict=True)) if exact else None
+    return dict(zip(names, exact[0][:-1], strict=True)) if exact else None
+
+
+def _repeated() -> ConfigurationError:
+    return ConfigurationError("source", "has two columns of one name, of which a user could have only one: label them")
+
+
+def _refuse_repeated_labels(source: Select[Any]) -> None:
+    """Refuse a name that stands twice. SQLAlchemy renames the second of two columns, but not a label."""
+    keeps_names = source.get_label_style() is SelectLabelStyle.LABEL_STYLE_NONE
+    names = set()
+    for column in source.selected_columns:
+        if isinstance(column, Label | ColumnClause):
+            if column.name in names and (keeps_names or isinstance(column, Label)):
+                raise _repeated()
+            names.add(column.name)
 
 
 def _cannot_be_stored(user_id: str, error: Exception) -> bool:

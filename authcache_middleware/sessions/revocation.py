@@ -17,6 +17,7 @@ from authcache_middleware.events import Invalidated, Reporter
 from authcache_middleware.runtime import Clock, Work
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.verifier import MAX_LEEWAY, USUAL_MAX_LIFETIME
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.policy import token_mark
 from authcache_middleware.users.record import ForeignValueError
@@ -32,8 +33,10 @@ _log = logging.getLogger("authcache_middleware")
 class Revoker:
     """Revokes and invalidates for the users of one issuer.
 
-    Every revocation lives as long as any token issued until now can: ``max_token_lifetime`` and the leeway twice, for
-    an ``iat`` that lies ahead and for an ``exp`` that has just passed.
+    A revocation lives as long as what it ends, at any service that shares the store. For a user that is as long as any
+    token issued until now can last: ``max_token_lifetime``, of this service or the usual one, whichever is longer. A
+    token ends for everybody at its ``exp``. To both comes the largest leeway twice: for an ``iat`` that lies ahead, and
+    for an ``exp`` that has just passed.
     """
 
     def __init__(
@@ -56,7 +59,8 @@ class Revoker:
         self._clock = clock
         self._reporter = reporter
         self._leeway = math.ceil(leeway)
-        self._lifetime = math.ceil(max_token_lifetime) + 2 * self._leeway
+        self._token_lifetime = max_token_lifetime
+        self._user_lifetime = _with_leeways(max(max_token_lifetime, USUAL_MAX_LIFETIME))
 
     async def token(self, claims: Claims, *, now: float) -> None:
         """Revoke one token, by its ``jti`` or its ``iat``."""
@@ -65,9 +69,7 @@ class Revoker:
             raise ConfigurationError(
                 "token", "has neither jti nor iat, so nothing names it alone: revoke_user ends all of the user's"
             )
-        lifetime = self._lifetime
-        if claims.issued_at is None:  # nothing bounds its life but its own end
-            lifetime = max(lifetime, math.ceil(claims.expires_at - now) + 2 * self._leeway)
+        lifetime = _with_leeways(max(self._token_lifetime, claims.expires_at - now))
         key = self._keys.revocations(claims.subject)
         try:
             await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self._leeway)
@@ -85,7 +87,7 @@ class Revoker:
         is_saved = self._save is None or await self._saved(self._save, subject)
         key = self._keys.revocations(subject)
         try:
-            await self._store.revoke_before(key, lifetime=self._lifetime, leeway=self._leeway)
+            await self._store.revoke_before(key, lifetime=self._user_lifetime, leeway=self._leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
         await self.cached(subject, by="revoke_user")
@@ -119,3 +121,7 @@ class Revoker:
         if self._reporter.redis_may_evict is None and not self._has_looked:
             self._has_looked = True
             await tell_of_eviction(self._store, self._reporter)
+
+
+def _with_leeways(seconds: float) -> int:
+    return math.ceil(seconds + 2 * MAX_LEEWAY)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import Algorithm, HMACAlgorithm
 
 from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.tokens.disguise import is_disguised_key
 from authcache_middleware.tokens.published import KEY_TEXT_LENGTH, is_published, is_weak_secret
 
 __all__ = ["FAMILIES", "PreparedKey", "PublicKey", "misfit", "read_key"]
@@ -40,7 +41,9 @@ _CURVES: Mapping[str, tuple[str, ...]] = {
     "EdDSA": ("Ed25519", "Ed448"),
 }
 _RSA_BITS = range(2048, 8192 + 1)
-_OTHER_KEY_MARKS = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-", b"ecdsa-sha2-", b'"kty"')
+# y of the points of order 1, 2, 4 and 8.
+_ORDER_8 = 0x5FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_25519 = frozenset({-1, 0, 1, _ORDER_8, -_ORDER_8})
 
 
 def misfit(jwk: Mapping[str, Any], algorithms: Mapping[str, Algorithm]) -> str | None:
@@ -128,8 +131,7 @@ def _judged_secret(secret: object, algorithms: list[Algorithm]) -> bytes:
             "keys", "an HMAC secret is published or a pattern: make one with secrets.token_bytes(64)"
         )
     # What is public must not become a secret: with a public key in its place anyone can sign (RFC 8725, section 2.1).
-    looks_public = any(mark in secret for mark in _OTHER_KEY_MARKS)
-    if looks_public or _quietly(lambda: algorithms[0].prepare_key(secret)) is None:
+    if is_disguised_key(secret) or _quietly(lambda: algorithms[0].prepare_key(secret)) is None:
         raise ConfigurationError("keys", "an HMAC secret is the text of another key (PEM, SSH, DER, JWK)")
     return secret
 
@@ -140,12 +142,32 @@ def _judged_public_key(key: object, algorithm: Algorithm) -> PublicKey:
     # An exponent that is even or below 3, which would make every signature pass, is refused where the key is read.
     if isinstance(key, RSAPublicKey) and key.key_size not in _RSA_BITS:
         raise ConfigurationError("keys", "an RSA key must have 2048 to 8192 bits")
+    if isinstance(key, RSAPublicKey) and key.public_numbers().n % 2 == 0:
+        raise ConfigurationError("keys", "an RSA key is even, so that everybody can factor it")
+    if _has_small_order(key):
+        raise ConfigurationError("keys", "an Ed25519 or Ed448 key is of small order: it verifies what nobody signed")
     jwk = algorithm.to_jwk(key, as_dict=True)
     if is_published((jwk["n"] if "n" in jwk else jwk["x"])[:KEY_TEXT_LENGTH]):
         raise ConfigurationError(
             "keys", "a key is the sample of a standard or tutorial: everybody has its private half"
         )
     return key
+
+
+def _has_small_order(key: PublicKey) -> bool:
+    """Whether an Ed25519 or Ed448 key is a point of order 1, 2, 4 or 8: for these anyone can make signatures.
+
+    RFC 8032, sections 5.1.2 and 5.2.2: the octets are y, the sign of x above it. With either sign, and y not reduced,
+    one point has several spellings, all of which are read.
+    """
+    if isinstance(key, Ed25519PublicKey):
+        bits, prime, small = 255, 2**255 - 19, _SMALL_ORDER_25519
+    elif isinstance(key, Ed448PublicKey):
+        bits, prime, small = 455, 2**448 - 2**224 - 1, frozenset({-1, 0, 1})
+    else:
+        return False
+    y = int.from_bytes(key.public_bytes_raw(), "little") % 2**bits % prime
+    return y in small or y - prime in small
 
 
 def _quietly(read: Callable[[], Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,10 +11,15 @@ from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet
 from authcache_middleware.tokens.strict import parse_object, split_token
 
-__all__ = ["TokenVerifier"]
+__all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier"]
 
-_MAX_LEEWAY = 60.0
-_DAY = 24 * 60 * 60.0
+MAX_LEEWAY = 60.0
+"""The largest leeway that a service can have, in seconds."""
+USUAL_MAX_LIFETIME = 30 * 24 * 60 * 60.0
+"""The longest lifetime of a token, in seconds, where a service says nothing else."""
+
+_LONGEST_MAX_LIFETIME = 10 * 366 * 24 * 60 * 60.0
+
 # RFC 7515, section 4.1.11: an extension that is not understood must be refused. None is understood, and of `b64` (RFC
 # 7797) and `zip` (RFC 7516, section 4.1.3) each changes what was signed.
 _REFUSED_HEADER = frozenset({"crit", "b64", "zip"})
@@ -34,9 +38,9 @@ class TokenVerifier:
     without ``aud`` (RFC 7519, section 4.1.3). ``leeway``: seconds, 0 to 60, granted on ``exp``, ``nbf`` and ``iat``.
     ``typ``: the media types taken, where ``None`` stands for a header without one. ``required``: further claims that
     must be there and not null. ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``:
-    the longest ``exp - iat`` in seconds (of a token without ``iat``: the longest time left). ``require_iat=False``
-    takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash`` or ``c_hash``, for
-    providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
+    the longest ``exp - iat`` in seconds, ten years at most (of a token without ``iat``: the longest time left).
+    ``require_iat=False`` takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash``
+    or ``c_hash``, for providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -50,18 +54,18 @@ class TokenVerifier:
         typ: Iterable[str | None] = ("JWT", "at+jwt", None),
         required: Iterable[str] = (),
         subject_claim: str = "sub",
-        max_token_lifetime: float = 30 * _DAY,
+        max_token_lifetime: float = USUAL_MAX_LIFETIME,
         require_iat: bool = True,
         reject_id_tokens: bool = False,
     ) -> None:
         self._keys = KeySet(keys, algorithms)
         self._issuer = None if issuer is None else _name("issuer", issuer)
         self._audiences = _audiences(audience)
-        self._leeway = _seconds("leeway", leeway, most=_MAX_LEEWAY)
+        self._leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
         self._types = _types(typ)
         self._required = tuple(_names("required", required))
         self._subject_claim = _name("subject_claim", subject_claim)
-        self._max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=math.inf)
+        self._max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=_LONGEST_MAX_LIFETIME)
         if self._max_lifetime == 0:
             raise ConfigurationError("max_token_lifetime", "must be more than 0")
         self._require_iat = _switch("require_iat", require_iat)
@@ -74,8 +78,23 @@ class TokenVerifier:
         Raises ``InvalidTokenError`` for everything else. Its ``reason`` is the first rule broken, in this order:
         ``oversized``, ``malformed``, ``header``, ``typ``, ``algorithm``, ``key``, ``signature``, ``claims``,
         ``id_token``, ``issuer``, ``audience``, ``subject``, ``lifetime``, ``expired``, ``not_yet_valid``. So
-        ``expired`` says that all but the time is right, which a logout may rely on.
+        ``expired`` says that all but the time is right.
         """
+        claims, not_before = self._recognised(token, now)
+        # Last, since "expired" must mean that everything else is right.
+        rules.refuse_late(claims.expires_at, now, self._leeway)
+        rules.refuse_early(not_before, claims.issued_at, now, self._leeway)
+        return claims
+
+    def recognise(self, token: str, now: float) -> Claims:
+        """The claims of ``token`` as ``verify`` returns them, whether or not its time has come or passed.
+
+        For ending a token, never for letting one in: what this service takes no longer, or not yet, another may.
+        """
+        return self._recognised(token, now)[0]
+
+    def _recognised(self, token: str, now: float) -> tuple[Claims, float | None]:
+        """The claims and ``nbf``, with all but the time verified."""
         try:
             return self._read_claims(self._open(token), now)
         except InvalidTokenError:
@@ -120,7 +139,7 @@ class TokenVerifier:
         elif None not in self._types:
             raise InvalidTokenError("typ")
 
-    def _read_claims(self, claims: dict[str, Any], now: float) -> Claims:
+    def _read_claims(self, claims: dict[str, Any], now: float) -> tuple[Claims, float | None]:
         if not _REFUSED_CLAIMS.isdisjoint(claims):
             raise InvalidTokenError("claims")
         for name in self._required:
@@ -141,10 +160,8 @@ class TokenVerifier:
         started = now + self._leeway if issued_at is None else issued_at
         if not expires_at - started <= self._max_lifetime:
             raise InvalidTokenError("lifetime")
-        # Last, since "expired" must mean that everything else is right.
-        rules.refuse_late(expires_at, now, self._leeway)
-        rules.refuse_early(not_before, issued_at, now, self._leeway)
-        return Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims)
+        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims)
+        return read, not_before
 
     def __repr__(self) -> str:
         return f"<TokenVerifier: {self._keys!r}>"
@@ -188,7 +205,7 @@ def _name(argument: str, name: object) -> str:
 
 def _seconds(argument: str, seconds: object, *, most: float) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= most:
-        raise ConfigurationError(argument, f"must be a number of seconds, from 0 to {most:g}")
+        raise ConfigurationError(argument, f"must be a number of seconds, from 0 to {most:,.0f}")
     return float(seconds)
 
 

@@ -29,6 +29,7 @@ import msgpack
 
 __all__ = [
     "LEASE_MARK",
+    "MAX_DEPTH",
     "MAX_RECORD_BYTES",
     "NO_REVOCATIONS",
     "ForeignValueError",
@@ -44,7 +45,12 @@ __all__ = [
 
 VERSION: Final = 1
 MAX_RECORD_BYTES: Final = 64 * 1024
+MAX_DEPTH: Final = 64
+"""How deeply lists and maps may be nested, the record itself being the first level."""
 LEASE_MARK: Final = b"\xc1lease:"
+
+# All bytes but those with which msgpack begins a list or a map.
+_NO_HEADS: Final = bytes({*range(256)} - {*range(0x80, 0xA0), *range(0xDC, 0xE0)})
 
 
 class UnreadableValueError(Exception):
@@ -59,7 +65,7 @@ class UnstorableUserError(Exception):
     """The loader returned what a record cannot hold. The message names the type, never the value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Revocations:
     """What has been revoked of one user's tokens; all times are whole seconds since 1970."""
 
@@ -67,6 +73,9 @@ class Revocations:
     """Tokens issued at or before this moment are refused."""
     ids: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Single tokens and sessions (``t:<jti>``, ``s:<sid>``, ``i:<iat>``), each with the time it may be forgotten."""
+
+    def __repr__(self) -> str:
+        return f"<Revocations: {len(self.ids)} ids{'' if self.before_s is None else ' and all before a time'}>"
 
 
 NO_REVOCATIONS: Final = Revocations()
@@ -102,7 +111,8 @@ def pack_record(record: Record) -> bytes:
     ``datetime``, ``date`` and ``time`` become ISO 8601 text, ``UUID`` and ``Decimal`` their usual text, an ``Enum``
     its value, a set or any other mapping the plain list or map; that is how they come back.
 
-    Raises ``UnstorableUserError`` for what msgpack cannot hold. Whoever stores it looks at its length first.
+    Raises ``UnstorableUserError`` for what msgpack cannot hold or ``read_record`` would refuse: field names that are no
+    text, more than 64 levels of lists and maps. Whoever stores it looks at its length first.
     """
     shape = {
         "v": VERSION,
@@ -115,12 +125,20 @@ def pack_record(record: Record) -> bytes:
         "revoked_before_s": record.revocations.before_s,
         "revoked": dict(record.revocations.ids),
     }
+    packed, problem = b"", ""
     try:
-        return bytes(msgpack.packb(shape, default=_plain))
+        packed = msgpack.packb(shape, default=_plain)
+        _typed(_unpacked(packed))
     except UnstorableUserError:
         raise
+    except UnreadableValueError as exc:
+        problem = str(exc)
     except Exception as exc:  # noqa: BLE001 - msgpack names the value in its messages: only the type may go on
-        raise UnstorableUserError(type(exc).__name__) from None
+        problem = type(exc).__name__
+    # Raised out here and not above, where the exception's context would keep the values.
+    if problem:
+        raise UnstorableUserError(problem)
+    return bytes(packed)
 
 
 def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: int = MAX_RECORD_BYTES) -> Record:
@@ -131,14 +149,7 @@ def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: i
     """
     if len(packed) > max_bytes:
         raise UnreadableValueError("size")
-    try:
-        shape = msgpack.unpackb(
-            packed, use_list=False, object_hook=MappingProxyType, ext_hook=_refuse_ext, strict_map_key=True
-        )
-    except Exception:  # noqa: BLE001 - msgpack raises a dozen kinds, all of which mean the same
-        raise UnreadableValueError("format") from None
-    if not isinstance(shape, MappingProxyType) or (b"\xff" in packed and _holds_timestamp(shape)):
-        raise UnreadableValueError("shape")
+    shape = _unpacked(packed)
     version = shape.get("v")
     if type(version) is not int:
         raise UnreadableValueError("version")
@@ -149,6 +160,41 @@ def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: i
     return _typed(shape)
 
 
+def _unpacked(packed: bytes) -> Mapping[str, Any]:
+    """The map that the bytes are, read-only all through; ``UnreadableValueError`` where it is not plain."""
+    unpacked: object
+    try:
+        unpacked = msgpack.unpackb(
+            packed, use_list=False, object_hook=MappingProxyType, ext_hook=_refuse_ext, strict_map_key=True
+        )
+    except Exception:  # noqa: BLE001 - msgpack raises a dozen kinds, all of which mean the same
+        unpacked = None
+    if not isinstance(unpacked, MappingProxyType):
+        raise UnreadableValueError("format")
+    # Most records need not be looked through: without the type -1 there is no timestamp, the one extension that msgpack
+    # decodes unasked, and with no more than so many lists and maps there are no more levels.
+    if b"\xff" in packed or len(packed.translate(None, _NO_HEADS)) > MAX_DEPTH:
+        _refuse_odd(unpacked)
+    return unpacked
+
+
+def _refuse_odd(shape: Mapping[str, Any]) -> None:
+    """Refuse timestamps, and what is nested too deeply: level by level, since a recursion has an end of its own."""
+    level: list[Any] = [shape]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for container in level:
+            for value in container if type(container) is tuple else container.values():
+                if type(value) is tuple or type(value) is MappingProxyType:
+                    inner.append(value)
+                elif type(value) is msgpack.Timestamp:
+                    raise UnreadableValueError("extension type -1")
+        if not inner:
+            return
+        level = inner
+    raise UnreadableValueError("depth")
+
+
 def _typed(shape: Mapping[str, Any]) -> Record:
     try:
         user, before_s, ids = shape["user"], shape["revoked_before_s"], shape["revoked"]
@@ -156,10 +202,10 @@ def _typed(shape: Mapping[str, Any]) -> Record:
     except KeyError:
         raise UnreadableValueError("shape") from None
     if not (
-        (user is None or isinstance(user, MappingProxyType))
+        (user is None or (type(user) is MappingProxyType and bytes not in map(type, user)))
         and (before_s is None or type(before_s) is int)
-        and isinstance(ids, MappingProxyType)
-        and all(type(until_s) is int for until_s in ids.values())
+        and type(ids) is MappingProxyType
+        and (not ids or all(type(mark) is str and type(until_s) is int for mark, until_s in ids.items()))
         and type(loaded_at_ms) is type(load_ms) is type(expires_at_ms) is int
     ):
         raise UnreadableValueError("shape")
@@ -185,14 +231,3 @@ def _plain(value: object) -> object:
 
 def _refuse_ext(code: int, _data: bytes) -> object:
     raise UnreadableValueError(f"extension type {code}")
-
-
-def _holds_timestamp(value: object) -> bool:
-    """The one extension type that msgpack decodes unasked; its type is -1, the byte 0xFF."""
-    match value:
-        case Mapping():
-            return any(map(_holds_timestamp, value.values()))
-        case tuple():
-            return any(map(_holds_timestamp, value))
-        case _:
-            return isinstance(value, msgpack.Timestamp)

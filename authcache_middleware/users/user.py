@@ -20,6 +20,8 @@ class User(Mapping[str, Any]):
 
     Values are plain data as the record holds them: text, numbers, booleans, ``None``, ``bytes``, tuples and
     read-only mappings. A key that is no identifier, or the name of a method here, is reached by ``user[...]``.
+
+    Two are equal with the same identity and the same fields; a user is true, also without fields.
     """
 
     __slots__ = ("_fields", "identity")
@@ -66,6 +68,17 @@ class User(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._fields)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, User):
+            return NotImplemented
+        return self.identity == other.identity and self._fields == other._fields
+
+    def __hash__(self) -> int:  # of the identity alone: a field may hold what has no hash
+        return hash(self.identity)
+
+    def __bool__(self) -> bool:
+        return True
+
     def __repr__(self) -> str:
         return f"<User with {', '.join(map(str, self._fields))}>"
 
@@ -75,7 +88,10 @@ class User(Mapping[str, Any]):
 
 @final
 class AnonymousUser:
-    """Nobody: stands where a user would on exempt paths, and for requests without credentials if ``optional``."""
+    """Nobody: stands where a user would on exempt paths, and for requests without credentials if ``optional``.
+
+    It is false.
+    """
 
     __slots__ = ()
 
@@ -83,16 +99,22 @@ class AnonymousUser:
     display_name: Final = ""
     identity: Final = ""
 
+    def __bool__(self) -> bool:
+        return False
+
     def __repr__(self) -> str:
         return "<AnonymousUser>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """What a request may do: the verified claims, and the scopes in them (``scope["auth"]``)."""
 
     claims: Claims
     scopes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Credentials: {self.claims!r}>"
 
 
 class Identity(NamedTuple, Generic[UserT]):

@@ -11,6 +11,13 @@ def request(*granted):
     return {"user": USER, "auth": Credentials(NO_CREDENTIALS.claims, granted)}
 
 
+class Other:
+    """What another authentication middleware puts there: its own nobody, its own scopes."""
+
+    is_authenticated = False
+    scopes = ("a",)
+
+
 @pytest.mark.parametrize("granted", [("a",), ("a", "b"), ("b", "c", "a")])
 def test_returns_the_user_whose_token_grants_all(granted):
     assert authorise(request(*granted), "user", "auth", ("a",)) is USER
@@ -33,15 +40,33 @@ def test_the_anonymous_user_is_asked_for_a_token(needed):
         authorise({"user": ANONYMOUS, "auth": NO_CREDENTIALS}, "user", "auth", needed)
 
 
+@pytest.mark.parametrize(
+    ("user", "auth"), [(USER, NO_CREDENTIALS), (Other(), NO_CREDENTIALS), (ANONYMOUS, request("a")["auth"])]
+)
+@pytest.mark.parametrize("needed", [(), ("a",)])
+def test_half_of_the_anonymous_user_is_enough_to_be_asked_for_a_token(user, auth, needed):
+    with pytest.raises(MissingTokenError):
+        authorise({"user": user, "auth": auth}, "user", "auth", needed)
+
+
+@pytest.mark.parametrize("user", [Other(), USER, ANONYMOUS, None])
+@pytest.mark.parametrize("auth", [Other(), None, object(), ["a"]])
+@pytest.mark.parametrize("needed", [(), ("a",)])
+def test_the_word_of_another_middleware_lets_nobody_in(user, auth, needed):
+    with pytest.raises(ConfigurationError, match="app: "):
+        authorise({"user": user, "auth": auth}, "user", "auth", needed)
+
+
 @pytest.mark.parametrize("granted", ["a:read", "A", "ab", "a b"])
 def test_a_scope_is_granted_by_its_very_name(granted):
     with pytest.raises(InsufficientScopeError):
         authorise(request(granted), "user", "auth", ("a",))
 
 
-def test_without_the_middleware_nobody_enters():
+@pytest.mark.parametrize("said", [{}, {"user": USER}, {"auth": Other()}, {"auth": request("a")["auth"]}])
+def test_without_the_middleware_nobody_enters(said):
     with pytest.raises(ConfigurationError, match="app: "):
-        authorise({}, "user", "auth", ())
+        authorise(said, "user", "auth", ())
 
 
 @pytest.mark.parametrize("scope", ["", "a b", 'a"', "a\\", "\u00e9", "a\n", ["a"], None])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import (
+    LABEL_STYLE_NONE,
     Boolean,
     Column,
     Engine,
@@ -23,10 +24,12 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
 from sqlalchemy import Enum as EnumType
+from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.exc import MultipleResultsFound, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -290,6 +293,48 @@ def test_an_impossible_source_is_refused_at_once(source, id_column, argument, pr
     with pytest.raises(ConfigurationError, match=problem) as refused:
         sqlalchemy_loader(create_engine("sqlite://"), source, id_column=id_column)
     assert refused.value.argument == argument
+
+
+BOSSES = USERS.alias("bosses")
+BOTH = select(USERS.c.id, USERS.c.name).join(BOSSES, BOSSES.c.id == 1)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        BOTH.add_columns(BOSSES.c.name.label("name")),
+        select(USERS.c.id, USERS.c.name.label("name"), BOSSES.c.name.label("name")).join(BOSSES, BOSSES.c.id == 1),
+        BOTH.add_columns(BOSSES.c.name).set_label_style(LABEL_STYLE_NONE),
+    ],
+)
+def test_two_columns_of_one_name_are_refused_at_once(sqlite: Engine, source) -> None:
+    with pytest.raises(ConfigurationError, match="source: has two columns of one name"):
+        sqlalchemy_loader(sqlite, source, id_column=USERS.c.id)
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        [sql_text("bosses.name")],
+        [literal_column("bosses.name"), literal_column("bosses.name")],
+        [BOSSES.c.name, sql_text("1 AS name_1")],
+    ],
+)
+def test_two_columns_that_only_the_database_names_are_refused_at_a_call(sqlite: Engine, further) -> None:
+    load = sqlalchemy_loader(sqlite, BOTH.add_columns(*further), id_column=USERS.c.id)
+    with pytest.raises(ConfigurationError, match="source: has two columns of one name"):
+        load("2")
+
+
+def test_columns_that_sqlalchemy_tells_apart_are_taken(sqlite: Engine) -> None:
+    load = sqlalchemy_loader(sqlite, BOTH.add_columns(BOSSES.c.name), id_column=USERS.c.id)
+    assert load("2") == {"id": 2, "name": "Bob", "name_1": "Ann"}
+    load = sqlalchemy_loader(sqlite, BOTH.add_columns(BOSSES.c.name.label("boss")), id_column=USERS.c.id)
+    assert load("2") == {"id": 2, "name": "Bob", "boss": "Ann"}
+    load = sqlalchemy_loader(
+        sqlite, BOTH.add_columns(func.upper(BOSSES.c.name), func.upper(USERS.c.name)), id_column="id"
+    )
+    assert load("2") == {"id": 2, "name": "Bob", "upper_1": "ANN", "upper_2": "BOB"}
 
 
 @pytest.mark.parametrize(

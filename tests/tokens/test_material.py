@@ -4,7 +4,7 @@ import secrets
 import warnings
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
@@ -83,7 +83,9 @@ def test_the_text_of_another_key_is_no_secret(rsa_key, ec_key, ed_key):
             private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         ]
         jwk = family.to_jwk(public, as_dict=True)
-        texts += [json.dumps(jwk).encode(), json.dumps({"keys": [jwk]}, indent=1).encode()]
+        texts += [json.dumps(jwk).encode(), json.dumps({"keys": [jwk]}, indent=1).encode(), str(jwk).encode()]
+        # As Keycloak's console shows the key of a realm.
+        texts.append(base64.b64encode(public.public_bytes(Encoding.DER, SPKI)))
         for text in texts:
             assert "text of another key" in problem(text, "HS256")
         assert "needs a secret" in problem(public, "HS256")
@@ -176,6 +178,45 @@ def test_an_rsa_exponent_of_three_is_taken(rsa_key):
     assert read_key(jwk, algorithms("RS256"))[1] == ["RS256"]
 
 
+def test_an_rsa_modulus_that_is_even_is_refused():
+    jwk = {"kty": "RSA", "e": "AQAB", "n": base64.urlsafe_b64encode((2**2047 + 2).to_bytes(256)).decode()}
+    assert "even" in problem(jwk, "RS256")
+
+
+ORDER_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+P_25519 = 2**255 - 19
+P_448 = 2**448 - 2**224 - 1
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize(
+    "y",
+    [
+        *(0, 1, P_25519 - 1),
+        *(P_25519, P_25519 + 1),  # the same as the first two, not reduced
+        int.from_bytes(ORDER_8, "little"),
+        P_25519 - int.from_bytes(ORDER_8, "little"),
+    ],
+)
+def test_an_ed25519_key_of_small_order_is_refused(y, sign):
+    public = ed25519.Ed25519PublicKey.from_public_bytes((y | sign << 255).to_bytes(32, "little"))
+    for form in (public, public.public_bytes(Encoding.PEM, SPKI), OKPAlgorithm.to_jwk(public, as_dict=True)):
+        assert "small order" in problem(form, "EdDSA")
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", [0, 1, P_448 - 1, P_448, P_448 + 1])
+def test_an_ed448_key_of_small_order_is_refused(y, sign):
+    public = ed448.Ed448PublicKey.from_public_bytes((y | sign << 455).to_bytes(57, "little"))
+    assert "small order" in problem(public, "EdDSA")
+
+
+def test_an_edwards_key_that_was_generated_is_taken():
+    for kind in (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey):
+        for _ in range(50):
+            assert read_key(kind.generate().public_key(), algorithms("EdDSA"))[1] == ["EdDSA"]
+
+
 def test_a_jwk_that_is_broken_is_refused(rsa_key, ec_key):
     good = ECAlgorithm.to_jwk(ec_key.public_key(), as_dict=True)
     off_curve = good | {"y": good["x"]}
@@ -225,3 +266,27 @@ def test_a_published_key_is_recognised_however_it_is_written():
     jwk = OKPAlgorithm.to_jwk(public, as_dict=True)
     for form in (public, public.public_bytes(Encoding.PEM, SPKI), jwk, jwk | {"x": jwk["x"] + "="}):
         assert "private half" in problem(form, "EdDSA")
+
+
+def test_a_key_whose_private_half_a_standard_prints_is_refused():
+    number = base64.urlsafe_b64decode("870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE=")  # RFC 7517, appendix A.2
+    private = ec.derive_private_key(int.from_bytes(number), ec.SECP256R1())
+    assert "private half" in problem(private.public_key(), "ES256")
+
+
+JWT_IO_384 = """-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEC1uWSXj2czCDwMTLWV5BFmwxdM6PX9p+
+Pk9Yf9rIf374m5XP1U8q79dBhLSIuaojsvOT39UUcPJROSD1FqYLued0rXiooIii
+1D3jaW6pmGVJFhodzC31cy5sfOYotrzF
+-----END PUBLIC KEY-----"""
+JWT_IO_512 = """-----BEGIN PUBLIC KEY-----
+MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQBgc4HZz+/fBbC7lmEww0AO3NK9wVZ
+PDZ0VEnsaUFLEYpTzb90nITtJUcPUbvOsdZIZ1Q8fnbquAYgxXL5UgHMoywAib47
+6MkyyYgPk0BXZq3mq4zImTRNuaU9slj9TVJ3ScT3L1bXwVuPJDzpr5GOFpaj+WwM
+Al8G7CqwoJOsW7Kddns=
+-----END PUBLIC KEY-----"""
+
+
+@pytest.mark.parametrize(("algorithm", "text"), [("ES384", JWT_IO_384), ("ES512", JWT_IO_512)])
+def test_what_jwt_io_shows_is_refused(algorithm, text):
+    assert "private half" in problem(text, algorithm)

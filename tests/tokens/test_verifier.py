@@ -146,7 +146,6 @@ def test_a_nameless_key_takes_any_kid_that_is_one(make, issue):
 
 
 def test_expired_means_that_everything_else_is_right(make, issue):
-    """A logout takes an expired token for one that is already out, and any other refusal for an attack."""
     expired = {"lifetime": -100}
     assert reason(make(), issue(**expired)) == "expired"
     assert (
@@ -169,6 +168,22 @@ def test_expired_means_that_everything_else_is_right(make, issue):
         assert reason(make(), issue(**expired | wrong)) == word
 
 
+def test_a_token_is_recognised_whenever_it_is_valid(make, issue):
+    verifier = make()
+    for now in (0.0, NOW - 9e6, NOW, NOW + 300, NOW + 9e6):
+        assert verifier.recognise(issue(subject="ada", token_id="t"), now).token_id == "t"
+    assert verifier.recognise(issue(claims={"nbf": NOW + 9e6}), NOW).expires_at == NOW + 300
+    for wrong, word in (
+        ({"issuer": "them"}, "issuer"),
+        ({"key": b"another secret of sixty-four octets, which is not that of the fixture"}, "signature"),
+        ({"claims": {"nbf": "x"}}, "claims"),
+        ({"lifetime": 40 * DAY}, "lifetime"),
+    ):
+        for now in (NOW - 9e6, NOW, NOW + 9e6):
+            with pytest.raises(InvalidTokenError, match=word):
+                verifier.recognise(issue(**wrong), now)
+
+
 def test_a_clock_that_is_no_number_lets_nobody_in(make, issue):
     assert reason(make(), issue(), math.nan) is not None
     assert reason(make(require_iat=False), issue(claims={"iat": None}), math.nan) is not None
@@ -178,6 +193,8 @@ def test_a_clock_that_is_no_number_lets_nobody_in(make, issue):
 def test_whatever_is_handed_over_only_the_documented_error_comes_back(token, make):
     with pytest.raises(InvalidTokenError) as caught:
         make().verify(token, NOW)
+    with pytest.raises(InvalidTokenError):
+        make().recognise(token, NOW)
     assert caught.value.reason == "malformed"
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
@@ -232,7 +249,7 @@ def test_a_refusal_survives_a_process_border(make):
         ),
         ("required", ["tenant", b"tenant", None, [""], [1], {"tenant": 1}, 5]),
         ("subject_claim", ["", None, 1, ["sub"]]),
-        ("max_token_lifetime", [0, -1, math.nan, True, "30", None]),
+        ("max_token_lifetime", [0, -1, math.nan, math.inf, 1e30, 10 * 366 * DAY + 1, True, "30", None]),
         ("require_iat", [0, 1, None, "yes"]),
         ("reject_id_tokens", [0, 1, None, "yes"]),
         ("algorithms", [[], "HS256", ["none"], ["HS256", "RS256"]]),

@@ -6,6 +6,8 @@ import contextlib
 import datetime as dt
 import decimal
 import enum
+import inspect
+import sys
 import types
 import uuid
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from authcache_middleware.users.record import (
     LEASE_MARK,
+    MAX_DEPTH,
     MAX_RECORD_BYTES,
     NO_REVOCATIONS,
     ForeignValueError,
@@ -116,6 +119,12 @@ def test_what_cannot_be_held_is_named_by_its_type_alone(value) -> None:
     assert repr(value) not in str(caught.value)
 
 
+@pytest.mark.parametrize("row", [{b"disabled": True}, {1: True}, {None: True}, {("a",): True}])
+def test_a_field_name_that_is_no_text_is_refused(row) -> None:
+    with pytest.raises(UnstorableUserError):
+        pack_record(record(row))
+
+
 def test_a_list_that_holds_itself_is_refused() -> None:
     endless: list = []
     endless.append(endless)
@@ -158,6 +167,10 @@ def test_a_list_that_holds_itself_is_refused() -> None:
         shape(revoked_before_s=True),
         shape(revoked=None),
         shape(revoked=[1]),
+        shape(revoked={b"t:one": 9}),
+        shape(revoked={"t:one": 9, b"t:two": 9}),
+        shape(user={b"disabled": True}),
+        shape(user={"id": 42, b"disabled": True}),
         shape(revoked={"t:one": None}),
         shape(user={"a": "x" * MAX_RECORD_BYTES}),
         b"\xdd\xff\xff\xff\xff",
@@ -169,6 +182,51 @@ def test_anything_odd_is_unreadable(packed) -> None:
     with pytest.raises(UnreadableValueError) as caught:
         read(packed)
     assert len(str(caught.value)) < 30
+
+
+def nested(levels: int, innermost: object = 1) -> object:
+    for level in range(levels):
+        innermost = [innermost] if level % 2 else {"deeper": innermost}
+    return innermost
+
+
+def raw_nested(levels: int) -> bytes:
+    """A record whose user holds that many lists, as somebody else's msgpack may have written it."""
+    return shape(user=0).replace(b"\xa4user\x00", b"\xa4user\x81\xa1p" + b"\x91" * levels + b"\xff")
+
+
+def test_nesting_has_an_end_on_both_sides() -> None:
+    deepest = {"field": nested(MAX_DEPTH - 2)}  # the record and the user are the first two levels
+    assert read(pack_record(record(deepest))).user is not None
+    assert read(raw_nested(MAX_DEPTH - 2)).user is not None
+    for levels in (MAX_DEPTH - 1, 100, 490, 600, 5000):
+        with pytest.raises(UnstorableUserError):
+            pack_record(record({"field": nested(levels)}))
+        with pytest.raises(UnreadableValueError):
+            read(raw_nested(levels))
+
+
+def test_nesting_is_bounded_however_little_stack_is_left() -> None:
+    def deeper(frames: int) -> object:
+        return deeper(frames - 1) if frames else read(raw_nested(MAX_DEPTH - 2))
+
+    assert deeper(sys.getrecursionlimit() - len(inspect.stack(0)) - 40) is not None
+
+
+def test_many_lists_side_by_side_are_not_deep() -> None:
+    user = {f"field{number}": [[number], {"a": -1}] for number in range(200)}
+    assert len(read(pack_record(record(user))).user) == 200
+
+
+@pytest.mark.parametrize("value", ["\ud800 of ann@example.org", {1: "ann@example.org"}, nested(80, "ann@example.org")])
+def test_an_error_keeps_no_values(value) -> None:
+    with pytest.raises(UnstorableUserError) as stored:
+        pack_record(record({"email": value}))
+    with pytest.raises(UnreadableValueError) as read_back:
+        read(b"\x81\xa1a" + b"\xa3ann@example.org")
+    for caught in (stored, read_back):
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        assert "ann" not in str(caught.value)
 
 
 def test_a_newer_version_is_somebody_elses() -> None:
@@ -201,3 +259,5 @@ def test_leases_are_told_from_records_and_from_each_other() -> None:
 
 def test_a_repr_tells_no_values() -> None:
     assert "42" not in repr(record({"id": 42})).split(" at 0x", maxsplit=1)[0]
+    assert repr(Revocations(1_700_000_000, {"t:secret": 9})) == "<Revocations: 1 ids and all before a time>"
+    assert repr(NO_REVOCATIONS) == "<Revocations: 0 ids>"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from types import MappingProxyType
 
 import pytest
 
 from authcache_middleware import AnonymousUser, User
-from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS
+from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Credentials, Identity
 
 ANN = User("42", MappingProxyType({"id": 42, "name": "Ann", "full name": "Ann B.", "items": (1,)}))
 
@@ -62,8 +63,34 @@ def test_it_can_be_copied_and_pickled() -> None:
         assert (other.identity, dict(other)) == (ANN.identity, dict(ANN))
 
 
+def test_two_users_with_the_same_row_are_not_the_same() -> None:
+    assert User("1", {"a": 1}) == User("1", MappingProxyType({"a": 1}))
+    assert User("1", {"a": 1}) != User("2", {"a": 1})
+    assert User("1", {"a": 1}) != User("1", {"a": 2})
+    assert User("1", {"a": 1}) != {"a": 1}
+    assert copy.deepcopy(ANN) == ANN
+
+
+def test_a_user_may_stand_in_a_set() -> None:
+    nested = MappingProxyType({"settings": MappingProxyType({"theme": "dark"})})  # which has no hash of its own
+    assert len({User("1", nested), User("1", nested), User("1", {}), User("2", nested), ANN}) == 4
+
+
+def test_a_known_user_is_true_and_nobody_is_false() -> None:
+    assert User("1", {})
+    assert ANN
+    assert not ANONYMOUS
+
+
 def test_a_repr_tells_the_fields_and_no_values() -> None:
     assert repr(ANN) == "<User with id, name, full name, items>"
+
+
+def test_a_repr_of_credentials_tells_no_values() -> None:
+    claims = dataclasses.replace(NO_CREDENTIALS.claims, subject="42", members={"scope": "tenant:acme", "sub": "42"})
+    identity = Identity(ANN, Credentials(claims, ("tenant:acme",)))
+    assert repr(identity.auth) == "<Credentials: <Claims: scope, sub>>"
+    assert "acme" not in repr(identity)
 
 
 def test_nobody_is_an_object() -> None:
