@@ -25,7 +25,7 @@ from authcache_middleware.runtime import Stop
 __all__ = ["Link", "Primary", "Wire", "WireError"]
 
 _CHANNEL: Final = "__redis__:invalidate"
-_BEACON_WAIT: Final = 1.0
+_ANSWER_WAIT: Final = 1.0
 _BEACON_MS: Final = 1000
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
@@ -161,12 +161,23 @@ class Link:
             await self._primary.touch(beacon, ttl_ms=_BEACON_MS)
         except UnavailableError:
             raise WireError("the pool does not reach the server") from None
-        until = self._now() + _BEACON_WAIT
-        while (left := until - self._now()) > 0:
-            message = await wire.read(left)
-            if message is not None and beacon in self._hear(message):
+        for _ in range(2):  # one answer may have been queued ahead of the message, a second cannot
+            await wire.send("PING")
+            if await self._is_heard(beacon, wire):
                 return
         raise WireError("the server does not tell of changed keys", deaf=True)
+
+    async def _is_heard(self, beacon: str, wire: Wire) -> bool:
+        """Whether the beacon is among what comes before the next answer."""
+        heard, until = False, self._now() + _ANSWER_WAIT
+        while (left := until - self._now()) > 0:
+            message = await wire.read(left)
+            if message is None:
+                break
+            if message[0] == b"pong":
+                return heard
+            heard = beacon in self._hear(message) or heard
+        raise WireError("no answer")
 
     async def _listen(self, wire: Wire, stop: Stop) -> None:
         heartbeat = Heartbeat(self._max_staleness)
