@@ -233,6 +233,7 @@ def test_what_was_in_memory_is_gone_with_the_link_and_with_the_next_one() -> Non
     world.script.connections[1].extend([BEACON, PONG, PONG, PONG, world.look])
     world.run()
     assert world.seen == [(True, True), (True, False)]
+    assert not world.memory.is_trusted
 
 
 def test_an_answer_that_does_not_come_is_a_loss_at_the_bound() -> None:

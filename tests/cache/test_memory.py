@@ -189,6 +189,7 @@ def test_stale_memory_counts_from_the_last_moment_of_trust_however_often_the_lin
         memory.lose(NODE)
         clock.advance(1.0)
     assert memory.stale_record("user:1", 5.0) is None
+    assert memory.stale_record("user:1", 6.5) is not None
 
 
 def test_stale_memory_holds_nothing_whose_invalidation_was_heard(memory) -> None:
