@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
@@ -177,7 +178,9 @@ class _Story(Generic[UserT]):
 
     def stats(self) -> Stats:
         """Counts of this process since it started, and how things stand where it is called (event loop or process)."""
-        engine = self._engines.get(self._runtime.place())
+        engine = None
+        with suppress(RuntimeError):  # outside of any event loop there are only counts
+            engine = self._engines.get(self._runtime.place())
         return Stats(
             **self._reporter.counts(),
             memory_entries=0 if engine is None else len(engine.memory),

@@ -71,8 +71,8 @@ class RedisTarget:
         commands = commands_class(client, timeout=self._timeout, owned=owned, breaker=breaker)
         store = RedisStore(commands, wait_replicas=self._wait_replicas)
         pool = getattr(client, "connection_pool", None)
-        if pool is None:
-            return Opened(store, None)
+        if pool is None or hasattr(pool, "get_master_address"):
+            return Opened(store, None)  # a cluster, or a primary that Sentinel names: nobody follows them yet
         return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)))
 
     def _client(self) -> Any:
@@ -126,6 +126,8 @@ class RedisTarget:
             raise ConfigurationError("redis", "the client must read from primaries, not from replicas")
         if getattr(pool, "cache", None) is not None:
             raise ConfigurationError("redis", "the client must not have a cache of its own (cache_config)")
+        if pool is None and self._wait_replicas:
+            raise ConfigurationError("wait_replicas", "a cluster's client cannot wait for the replicas of one node")
         if not self._asynchronous and not _has_timeout(client):
             _log.warning("the Redis client has no socket_timeout: a server that hangs will hang every request")
 
