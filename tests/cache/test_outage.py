@@ -150,3 +150,28 @@ def test_stale_memory_comes_before_the_database(face, store, clock) -> None:
         assert driver.face.stats().loads == loads
         driver.enter("2", now=clock.wall())
         assert driver.face.stats().loads == loads + 1
+
+
+async def test_who_comes_after_the_load_began_is_answered_by_the_next(store) -> None:
+    """There is no lease in an outage: a row that was read before the request began may be old already."""
+    reading, gate = asyncio.Event(), asyncio.Event()
+    row = {"name": "Ann"}
+
+    async def load(_user_id):
+        read = dict(row)
+        reading.set()
+        await gate.wait()
+        return read
+
+    auth = AsyncAuthCache(store, load_user=load, on_outage="load", **settings())
+    store.down = True
+    early = asyncio.create_task(auth.authenticate(headers(token_for("1"))))
+    await reading.wait()
+    row["disabled"] = True
+    late = asyncio.create_task(auth.authenticate(headers(token_for("1"))))
+    await asyncio.sleep(0)
+    gate.set()
+    assert (await early).user.name == "Ann"
+    with pytest.raises(InvalidTokenError):
+        await late
+    await auth.aclose()

@@ -113,3 +113,18 @@ async def test_a_server_that_may_forget_is_said_once_at_the_first_revocation(cap
     assert store.calls.count("may_evict") == 1
     assert auth.stats().redis_may_evict is True
     await auth.aclose()
+
+
+async def test_a_server_that_does_not_say_is_asked_once() -> None:
+    class Silent(Forgetful):
+        async def may_evict(self) -> bool | None:
+            await super().may_evict()
+            return None
+
+    store = Silent()
+    auth = AsyncAuthCache(store, **settings(load_user=lambda _: {}))
+    await auth.revoke_user("1")
+    await auth.revoke_user("1")
+    assert store.calls.count("may_evict") == 1
+    assert auth.stats().redis_may_evict is None
+    await auth.aclose()
