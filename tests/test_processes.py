@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,36 @@ def test_no_schedule_lets_an_invalidated_row_be_seen(redis_url, prefix, client) 
 def test_the_same_schedules_find_stale_rows_without_the_compare_and_set(redis_url, prefix, client) -> None:
     _, stale = interleaved(redis_url, prefix, "plain-set", client)
     assert stale > 0
+
+
+def remembered(url: str, prefix: str, scenario: str, client, *, kill_links: bool = False) -> list[dict]:
+    with workers(["async", "blocking"], url, prefix, scenario, client) as processes:
+        while kill_links and any(process.poll() is None for process in processes):
+            client.client_kill_filter(_type="pubsub")
+            time.sleep(0.7)
+        found = reports(processes)
+    print(f"AUTHCACHE_SEED={SEED}: {found}")
+    assert all(one["asked"] == 150 * 8 for one in found)
+    assert all(one["from_memory"] for one in found), "memory was never asked"
+    return found
+
+
+def test_no_schedule_lets_an_invalidated_row_be_seen_in_memory_for_longer_than_allowed(
+    redis_url, prefix, client
+) -> None:
+    """Each question is asked once max_staleness has passed since an invalidation returned, in either process."""
+    assert sum(one["stale"] for one in remembered(redis_url, prefix, "memory", client)) == 0
+
+
+def test_the_same_schedules_find_stale_rows_where_memory_does_not_hear(redis_url, prefix, client) -> None:
+    assert sum(one["stale"] for one in remembered(redis_url, prefix, "deaf", client)) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_", range(10))
+def test_nor_while_the_links_are_killed_again_and_again(redis_url, prefix, client, round_) -> None:
+    found = remembered(redis_url, prefix, "memory", client, kill_links=True)
+    assert sum(one["stale"] for one in found) == 0
 
 
 def test_a_cold_user_is_loaded_once_by_eight_processes_of_fifty_callers(redis_url, prefix, client) -> None:

@@ -19,6 +19,7 @@ import redis.asyncio
 from faces import headers, settings, token_for
 
 from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError
+from authcache_middleware.cache.memory import Memory
 from authcache_middleware.events import Reporter
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
@@ -28,6 +29,7 @@ CALLERS = 50
 USERS = 150
 CHANGES = 4
 ASKS = 8
+MAX_STALENESS = 0.3
 FORWARDED = (
     "get",
     "claim",
@@ -69,6 +71,8 @@ class Worker:
 
     def options(self) -> dict:
         timing = {"loader_timeout": 0.5} if self.scenario == "killed" else {}
+        if self.scenario in {"memory", "deaf"}:
+            timing["max_staleness"] = MAX_STALENESS
         return settings(
             prefix=self.prefix, loader_concurrency=200, store_timeout=2.0, connect_timeout=5.0, deadline=20.0, **timing
         )
@@ -195,6 +199,8 @@ def asker(worker: Worker, user_id: str):
         for _ in range(ASKS):
             yield worker.random.uniform(0, 0.012)
             floor = int(worker.database.get(f"{worker.prefix}floor:{user_id}") or 0)
+            if worker.scenario in {"memory", "deaf"}:
+                yield MAX_STALENESS + 0.01  # from here on memory may not be older than that floor
             answer = yield "authenticate", token
             assert not isinstance(answer, UnavailableError), answer
             asked += 1
@@ -216,8 +222,11 @@ def main() -> None:
     stories = []
     for number in range(USERS):
         stories += [changer(worker, str(number)), asker(worker, str(number))]
+    if scenario == "deaf":
+        Memory.drop = lambda _self, _key: None
     results = worker.run(stories)
-    print(json.dumps({"asked": sum(asked for asked, _ in results), "stale": sum(stale for _, stale in results)}))
+    report = {"asked": sum(asked for asked, _ in results), "stale": sum(stale for _, stale in results)}
+    print(json.dumps({**report, "from_memory": worker.face.stats().memory_hits}))
 
 
 if __name__ == "__main__":
