@@ -1,0 +1,35 @@
+"""The ways to wait: asyncio and blocking. The only place that knows asyncio, threads, and the time of day.
+
+The flow is written once, as coroutines over a ``Runtime``. ``AsyncRuntime`` suspends them. ``BlockingRuntime`` never
+does: it blocks the calling thread (or greenlet, where gevent has patched it) inside them, so that ``finish`` runs any
+of them to its end with a single ``send``.
+"""
+
+from authcache_middleware.runtime.in_a_thread import BlockingRuntime
+from authcache_middleware.runtime.on_a_loop import AsyncRuntime, at_most
+from authcache_middleware.runtime.ports import (
+    Background,
+    Cell,
+    Clock,
+    Runtime,
+    Stop,
+    SystemClock,
+    Work,
+    finish,
+    is_async_callable,
+)
+
+__all__ = [
+    "AsyncRuntime",
+    "Background",
+    "BlockingRuntime",
+    "Cell",
+    "Clock",
+    "Runtime",
+    "Stop",
+    "SystemClock",
+    "Work",
+    "at_most",
+    "finish",
+    "is_async_callable",
+]

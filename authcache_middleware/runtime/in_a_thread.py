@@ -1,0 +1,137 @@
+"""Waiting in a thread or greenlet: the flow's coroutines never suspend, so one ``send`` runs each to its end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from typing import Any, Final, Generic, TypeVar
+
+from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, finish, is_async_callable
+
+__all__ = ["BlockingRuntime"]
+
+T = TypeVar("T")
+
+_LONGEST_JOIN: Final = 2.0
+
+
+class BlockingRuntime:
+    """Waiting by blocking the calling thread or greenlet. Its coroutines never suspend."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._background: list[_BackgroundThread] = []
+
+    @staticmethod
+    def mutex() -> AbstractContextManager[Any]:
+        """See ``Runtime``."""
+        return threading.Lock()
+
+    def cell(self) -> Cell[Any]:
+        """A slot behind an event."""
+        return _EventCell()
+
+    def work(self, function: Callable[..., object], *, places: int, timeout: float) -> Work:
+        """The caller's own thread runs it; nothing can interrupt it, so the timeout goes unused here."""
+        del timeout
+        return _DirectWork(function, places)
+
+    async def start(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+        """Here and now, to its end."""
+        try:
+            await coroutine
+        finally:
+            ended()
+
+    def background(self, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str) -> Background:
+        """In a daemon thread (a greenlet, where gevent has patched threads); stopping makes it end soon."""
+        started = _BackgroundThread(work, name)
+        self._background = [other for other in self._background if other.thread.is_alive()]
+        self._background.append(started)
+        return started
+
+    async def sleep(self, seconds: float) -> None:
+        """See ``Runtime``."""
+        time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this runtime does
+
+    @staticmethod
+    def refuse(argument: str, function: Callable[..., object]) -> None:
+        """An ``async def``, which only an event loop can wait for."""
+        if is_async_callable(function):
+            raise ConfigurationError(argument, "is async: the blocking face needs a plain function")
+
+    @staticmethod
+    def place() -> object:
+        """The process: a forked child has another."""
+        return os.getpid()
+
+    def is_over(self) -> bool:
+        """Whether this is a child, which has none of the threads that its parent's runtime served."""
+        return self._process != os.getpid()
+
+    async def aclose(self) -> None:
+        """Stop the threads of the background, and wait for them as long as one read of theirs may take."""
+        while self._background:
+            started = self._background.pop()
+            started.stop()
+            started.thread.join(_LONGEST_JOIN)
+
+
+class _BackgroundThread:
+    def __init__(self, work: Callable[[Stop], Coroutine[Any, Any, None]], name: str) -> None:
+        self._stopped = threading.Event()
+        self.thread = threading.Thread(target=lambda: finish(work(self)), name=name, daemon=True)
+        self.thread.start()
+
+    @property
+    def is_set(self) -> bool:
+        return self._stopped.is_set()
+
+    async def wait(self, seconds: float) -> bool:
+        return self._stopped.wait(seconds)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+class _EventCell(Generic[T]):
+    _value: T
+
+    def __init__(self) -> None:
+        self._filled = threading.Event()
+
+    def put(self, value: T) -> None:
+        if not self._filled.is_set():
+            self._value = value
+            self._filled.set()
+
+    async def wait(self, timeout: float) -> T:
+        if not self._filled.wait(timeout):
+            raise TimeoutError
+        return self._value
+
+
+class _DirectWork:
+    def __init__(self, function: Callable[..., object], places: int) -> None:
+        self._function = function
+        self._places = threading.BoundedSemaphore(places)
+
+    async def enter(self, timeout: float) -> None:
+        if not self._places.acquire(timeout=timeout):
+            raise TimeoutError
+
+    async def call(self, *arguments: Any) -> object:
+        try:
+            return self._function(*arguments)
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        self._places.release()
+
+    def close(self) -> None:
+        """Nothing is held open."""
