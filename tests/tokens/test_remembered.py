@@ -1,0 +1,110 @@
+"""Remembered tokens: never one that verification would refuse at that moment."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authcache_middleware.errors import InvalidTokenError
+from authcache_middleware.testing import issue_token
+from authcache_middleware.tokens.remembered import RememberedTokens
+from authcache_middleware.tokens.verifier import TokenVerifier
+
+SECRET = "a development secret of more than thirty-two bytes"
+NOW = 1_700_000_000
+
+
+def verifier(secret: str = SECRET, **options) -> TokenVerifier:
+    return TokenVerifier(keys=secret, algorithms=["HS256"], issuer=None, audience=None, **options)
+
+
+class Counted:
+    """A verifier that counts what it is asked."""
+
+    def __init__(self, inner: TokenVerifier) -> None:
+        self.inner, self.asked = inner, 0
+        self.window = inner.window
+
+    def verify(self, token: str, now: float):
+        self.asked += 1
+        return self.inner.verify(token, now)
+
+
+def remembered(inner, *, entries: int = 100, most_bytes: int = 100_000) -> RememberedTokens:
+    return RememberedTokens(inner, entries=entries, most_bytes=most_bytes, mutex=threading.Lock())
+
+
+def token(**claims) -> str:
+    return issue_token(SECRET, now=NOW, lifetime=600, **claims)
+
+
+moments = st.floats(-700, 1300) | st.integers(-700, 1300) | st.sampled_from([-60, -5, 0, 5, 60, 595, 600, 605, 660])
+
+
+@given(
+    leeway=st.sampled_from([0.0, 0.1, 5.0, 60.0]),
+    has_iat=st.booleans(),
+    not_before=st.none() | st.floats(-100, 700) | st.integers(-100, 700),
+    max_lifetime=st.sampled_from([600.0, 1000.0]),
+    offsets=st.lists(moments, min_size=1, max_size=12),
+)
+def test_nothing_is_found_that_verification_would_refuse(leeway, has_iat, not_before, max_lifetime, offsets) -> None:
+    claims = {} if has_iat else {"iat": None}
+    if not_before is not None:
+        claims["nbf"] = NOW + not_before
+    inner = verifier(leeway=leeway, require_iat=False, max_token_lifetime=max_lifetime)
+    tokens, text = remembered(inner), token(claims=claims)
+    for offset in offsets:
+        now = NOW + offset
+        found = tokens.claims(text, now)
+        try:
+            expected = inner.verify(text, now)
+        except InvalidTokenError as refused:
+            assert found is None
+            with pytest.raises(InvalidTokenError, match=refused.reason):
+                tokens.verify(text, now)
+        else:
+            assert found is None or dict(found) == dict(expected)
+            assert dict(tokens.verify(text, now)) == dict(expected)
+
+
+def test_a_token_is_verified_once() -> None:
+    counted = Counted(verifier())
+    tokens, text = remembered(counted), token()
+    first = tokens.verify(text, NOW)
+    assert tokens.verify(text, NOW + 300) is first
+    assert tokens.claims(text, NOW + 300) is first
+    assert counted.asked == 1
+    assert tokens.claims(text, NOW + 605) is None
+
+
+def test_another_spelling_is_another_token_and_a_refused_one_is_not_kept() -> None:
+    tokens, text = remembered(verifier()), token()
+    tokens.verify(text, NOW)
+    assert tokens.claims(text[:-1] + ("A" if text[-1] != "A" else "B"), NOW) is None
+    with pytest.raises(InvalidTokenError):
+        tokens.verify(text + "=", NOW)
+    assert len(tokens) == 1
+
+
+def test_another_verifier_knows_nothing_of_it() -> None:
+    text = token()
+    remembered(verifier()).verify(text, NOW)
+    other = remembered(verifier("another development secret, also more than 32 bytes"))
+    assert other.claims(text, NOW) is None
+    with pytest.raises(InvalidTokenError):
+        other.verify(text, NOW)
+
+
+@pytest.mark.parametrize(("entries", "most_bytes", "kept"), [(3, 100_000, 3), (100, 1000, None), (0, 1000, 0)])
+def test_it_is_bounded_by_entries_and_bytes(entries, most_bytes, kept) -> None:
+    tokens = remembered(verifier(), entries=entries, most_bytes=most_bytes)
+    texts = [token(subject=str(number)) for number in range(20)]
+    for text in texts:
+        tokens.verify(text, NOW)
+    held = [text for text in texts if tokens.claims(text, NOW) is not None]
+    assert len(held) == (kept if kept is not None else 1000 // len(texts[0]))
+    assert sum(map(len, held)) <= most_bytes
