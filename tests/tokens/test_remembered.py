@@ -108,3 +108,12 @@ def test_it_is_bounded_by_entries_and_bytes(entries, most_bytes, kept) -> None:
     held = [text for text in texts if tokens.claims(text, NOW) is not None]
     assert len(held) == (kept if kept is not None else 1000 // len(texts[0]))
     assert sum(map(len, held)) <= most_bytes
+
+
+def test_a_token_without_iat_is_not_found_where_the_clock_was_set_back() -> None:
+    """Of such a token the time left is bounded, and then more of it would be left."""
+    tokens = remembered(verifier(leeway=0.0, require_iat=False, max_token_lifetime=600.0))
+    text = token(claims={"iat": None})
+    tokens.verify(text, NOW + 300)
+    assert tokens.claims(text, NOW + 1) is not None
+    assert tokens.claims(text, NOW - 300) is None

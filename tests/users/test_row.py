@@ -8,7 +8,7 @@ import pytest
 
 from authcache_middleware.users.row import UnreadableRowError, row_revoked_before
 
-NOON = dt.datetime(2026, 1, 1, 12, 0, 0)
+NOON = dt.datetime(2026, 1, 1, 12, 0, 0)  # noqa: DTZ001 - without a time zone, as SQLite gives it
 NOON_S = 1_767_268_800
 
 
