@@ -174,7 +174,7 @@ def changer(worker: Worker, user_id: str):
 
     def story():
         for _ in range(CHANGES):
-            yield worker.random.uniform(0, 0.02)
+            yield worker.random.uniform(0, 1.0 if worker.scenario in {"memory", "deaf"} else 0.02)
             version = worker.database.incr(f"{worker.prefix}row:{user_id}")
             answer = yield "invalidate", user_id
             assert answer is None, answer
