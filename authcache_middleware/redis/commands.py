@@ -62,6 +62,7 @@ class AsyncCommands:
                 reply, reached = await pipeline.execute()
         except Exception as exc:
             raise _translated(exc, self._breaker) from exc
+        self._breaker.succeeded()
         return _confirmed(reply, reached, replicas)
 
     async def aclose(self) -> None:
@@ -105,6 +106,7 @@ class BlockingCommands:
                 reply, reached = pipeline.execute()
         except Exception as exc:
             raise _translated(exc, self._breaker) from exc
+        self._breaker.succeeded()
         return _confirmed(reply, reached, replicas)
 
     async def aclose(self) -> None:
