@@ -192,6 +192,14 @@ def test_a_client_is_closed_by_who_opened_it(made, owned) -> None:
     assert client.closed is owned
 
 
+def test_a_write_that_replicas_confirm_closes_it_too(made, world) -> None:
+    _, commands, run = made(1)
+    for _ in range(3):
+        world.breaker.failed()
+    run(commands.insist_and_wait("DEL", "user:1", replicas=1))
+    assert not world.breaker.is_open
+
+
 def test_replicas_must_confirm_on_the_connection_that_wrote(made) -> None:
     client, commands, run = made(2)
     assert run(commands.insist_and_wait("DEL", "user:1", replicas=2)) == b"reply"
