@@ -1,0 +1,29 @@
+"""The check finds what it is there for: a fence of the package, taken away, is missed.
+
+These are found within seconds; the others of the table need more seeds, and are not hunted here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mutants import MUTANTS, hunt
+
+_SOON = {
+    "compare-and-set is a set",
+    "a flight answers whoever joined",
+    "memory answers without trust",
+    "a new link does not empty memory",
+    "the DEL goes before what is revoked",
+}
+_SEEDS = 400
+
+
+@pytest.mark.parametrize("name", sorted(_SOON))
+def test_a_fence_that_is_taken_away_is_missed(name: str, tmp_path: Path) -> None:
+    hunted = hunt(MUTANTS[name], tmp_path, _SEEDS)
+    assert hunted.returncode == 1, hunted.stdout
+    assert re.search(r"^G[12]: ", hunted.stdout, re.MULTILINE), hunted.stdout[-2000:] + hunted.stderr[-2000:]
+    assert "found with seed" in hunted.stderr
