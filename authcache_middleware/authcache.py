@@ -99,6 +99,9 @@ class _Story(Generic[UserT]):
         except RefusedError as exc:
             self._reporter.tell(Refused(exc.status, exc.reason))
             raise
+        except UnavailableError as exc:
+            self._reporter.tell(Unavailable(exc.reason))
+            raise
 
     async def authenticate(self, headers: Headers) -> Identity[UserT]:
         """The user whom the ``Authorization`` header of a request speaks for, and his credentials.

@@ -6,7 +6,7 @@ No event holds a token, a key, a subject or the value of a claim. Counts are of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import ClassVar, Final, Literal, TypeAlias
 
@@ -111,7 +111,7 @@ class Invalidated:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request was answered with 400, 401 or 403."""
+    """A request was refused with 400 or 401, or had no credentials, which ``optional`` lets in."""
 
     status: int
     reason: str
@@ -178,9 +178,10 @@ class Stats:
     links_lost: int = 0
     """How often a link to a primary was lost."""
     refused: int = 0
-    """Requests answered with 400, 401 or 403 by ``authenticate``."""
+    """Requests refused with 400 or 401 by ``recall`` or ``authenticate``; with ``optional`` also those without
+    credentials, which the middleware lets in."""
     unavailable: int = 0
-    """Requests answered with 503 by ``authenticate``."""
+    """Requests that ``recall`` or ``authenticate`` had no answer for: 503."""
 
     memory_entries: int = 0
     """Users in memory now."""
@@ -221,8 +222,8 @@ class Reporter:
 
     _MEMORY_HIT: ClassVar = Hit("memory")
 
-    def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        if not isinstance(observers, Iterable):
+    def __init__(self, observers: Collection[Observer] = ()) -> None:
+        if not isinstance(observers, Collection):  # an iterator would be used up before a forked child asks for it
             raise ConfigurationError("observers", "must be a list of callables")
         self._observers = tuple(observers)
         if not all(map(callable, self._observers)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
 
@@ -104,7 +104,7 @@ class OptionsDict(_RequiredOptions, total=False):
     on_outage: Literal["refuse", "load"]
     outage_concurrency: int
     serve_stale_for: float
-    observers: Iterable[Observer]
+    observers: Collection[Observer]
     clock: Clock
 
 
@@ -200,7 +200,7 @@ class Options:
     serve_stale_for: float = 0.0
     """While Redis is gone: how long users in memory go on, though what happens to them is no longer heard."""
 
-    observers: Iterable[Observer] = ()
+    observers: Collection[Observer] = ()
     """Called with every event; see ``events``."""
 
     clock: Clock = _SYSTEM_CLOCK

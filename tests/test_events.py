@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 import pytest
-from faces import driven, headers, token_for
+from faces import driven, headers, settings, token_for
 
-from authcache_middleware import ConfigurationError, RefusedError, UnavailableError
+from authcache_middleware import AsyncAuthCache, ConfigurationError, RefusedError, UnavailableError
 from authcache_middleware.events import (
     FillRefused,
     Hit,
@@ -21,6 +22,7 @@ from authcache_middleware.events import (
     OutageEnded,
     Refused,
     Reporter,
+    Stats,
     Unavailable,
 )
 from authcache_middleware.testing import ManualClock, MemoryStore
@@ -68,7 +70,7 @@ def test_an_observer_that_raises_is_said_once_and_the_others_hear_all_the_same(c
     assert "secret" not in caplog.text
 
 
-@pytest.mark.parametrize("observers", [7, [7], [None]])
+@pytest.mark.parametrize("observers", [7, [7], [None], "abc", iter([print])])
 def test_observers_must_be_callable(observers) -> None:
     with pytest.raises(ConfigurationError, match=r"^observers: "):
         Reporter(observers)
@@ -101,3 +103,162 @@ def test_each_request_is_counted_once(face) -> None:
     assert (stats.refused, stats.unavailable, stats.invalidations) == (2 + 1 + 3, 1, 1)
     assert [event.status for event in events if isinstance(event, Refused)] == [401, 401, 401, 401, 401, 400]
     assert not any("Ann" in repr(event) for event in events)
+
+
+# -- over a face, with memory trusted by hand
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture(params=["async", "blocking"])
+def face(request) -> str:
+    return request.param
+
+
+def trust(driver, clock) -> None:
+    """What a link would do that has just heard from its primary."""
+    (engine,) = getattr(driver.face, "_story", driver.face)._engines.values()
+    engine.memory.follow(["node"])
+    engine.memory.credit("node", clock.monotonic())
+
+
+def counts(driver) -> dict[str, int]:
+    """The counts that are not 0, as they are seen from outside."""
+    stats = driver._run(_stats(driver)) if isinstance(driver.face, AsyncAuthCache) else driver.face.stats()
+    return {name: getattr(stats, name) for name in Stats.__slots__ if getattr(stats, name)}
+
+
+async def _stats(driver) -> Stats:
+    return driver.face.stats()
+
+
+def recalled(driver, token):
+    async def within():
+        return driver.face.recall(headers(token))
+
+    return driver._run(within()) if isinstance(driver.face, AsyncAuthCache) else driver.face.recall(headers(token))
+
+
+def test_whoever_answers_a_good_token_counts_once(face, store, clock) -> None:
+    events: list = []
+    options = {"clock": clock, "max_staleness": 1.0, "observers": [events.append]}
+    with driven(face, store, load_user=lambda _user_id: {"id": 1}, **options) as driver:
+        token = token_for(now=clock.wall())
+        driver("authenticate", headers(token))  # loads
+        trust(driver, clock)
+        driver("authenticate", headers(token))  # one GET, and kept
+        for _ in range(3):
+            assert recalled(driver, token).user.id == 1
+            assert driver("authenticate", headers(token)).user.id == 1
+        told = counts(driver)
+        clock.advance(1.5)
+        assert recalled(driver, token) is None
+        driver("authenticate", headers(token))
+        assert counts(driver)["redis_hits"] == 2
+    assert told == {
+        "memory_hits": 6, "redis_hits": 1, "misses": 1, "loads": 1,
+        "memory_entries": 1, "token_entries": 1, "memory_trusted": True,
+    }  # fmt: skip
+    assert [event for event in events if isinstance(event, Hit)] == [Hit("redis"), *[Hit("memory")] * 6, Hit("redis")]
+
+
+def test_what_memory_cannot_answer_for_is_a_503_that_counts(face, store, clock) -> None:
+    def rule(user):
+        raise KeyError("no such rule")
+
+    options = {"clock": clock, "max_staleness": 1.0, "is_active": rule}
+    with driven(face, store, load_user=lambda _user_id: {"id": 1}, **options) as driver:
+        token = token_for(now=clock.wall())
+        for _ in range(2):
+            with suppress(UnavailableError):
+                driver("authenticate", headers(token))
+            trust(driver, clock)
+        with suppress(UnavailableError):
+            driver("authenticate", headers(token))
+        with pytest.raises(UnavailableError):
+            recalled(driver, token)
+        told = counts(driver)
+    assert (told["memory_hits"], told["unavailable"]) == (1, 4)
+
+
+def test_a_fact_that_nobody_observes_is_counted_and_handed_to_nobody() -> None:
+    class Alone(Reporter):
+        def _hand_out(self, event):
+            pytest.fail("nobody is there")
+
+    reporter = Alone()
+    reporter.memory_hit()
+    reporter.tell(Miss())
+    assert {name: count for name, count in reporter.counts().items() if count} == {"memory_hits": 1, "misses": 1}
+
+
+def test_one_event_serves_all_memory_hits() -> None:
+    seen: list = []
+    reporter = Reporter([seen.append])
+    reporter.memory_hit()
+    reporter.memory_hit()
+    assert seen == [Hit("memory")] * 2
+    assert seen[0] is seen[1]
+
+
+async def test_requests_that_wait_for_another_count_once_each(store, clock) -> None:
+    auth = AsyncAuthCache(store, load_user=lambda _user_id: {"id": 1}, **settings(clock=clock))
+    tokens = [headers(token_for(str(number % 4), now=clock.wall())) for number in range(40)]
+    await asyncio.gather(*map(auth.authenticate, tokens))
+    stats = auth.stats()
+    assert stats.redis_hits + stats.misses == 40
+    assert (stats.memory_hits, stats.loads) == (0, 4)
+    await auth.aclose()
+
+
+def test_while_redis_is_gone_a_request_is_unavailable_and_nothing_else(face, store, clock) -> None:
+    events: list = []
+    options = {"clock": clock, "observers": [events.append, {}.__getitem__]}  # the second one raises
+    with driven(face, store, load_user=lambda _user_id: {"id": 1}, **options) as driver:
+        store.down = True
+        for _ in range(2):
+            with pytest.raises(UnavailableError):
+                driver.enter(now=clock.wall())
+        assert counts(driver) == {"unavailable": 2, "token_entries": 2}
+        store.down = False
+        assert driver.enter(now=clock.wall()).user.id == 1
+    assert events[:2] == [Unavailable("redis")] * 2
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"id": object()}, {"revoked_before": "yesterday"}, "Ann", OSError()],
+    ids=["unstorable", "undated", "text", "raised"],
+)
+def test_a_load_whose_result_cannot_be_used_has_failed_and_counts_once(face, store, clock, row) -> None:
+    def load(_user_id):
+        if isinstance(row, Exception):
+            raise row
+        return row
+
+    events: list = []
+    with driven(face, store, load_user=load, clock=clock, observers=[events.append]) as driver:
+        with pytest.raises(UnavailableError):
+            driver.enter(now=clock.wall())
+        told = counts(driver)
+    assert told == {"misses": 1, "loads": 1, "failed_loads": 1, "unavailable": 1, "token_entries": 1}
+    assert [event.outcome for event in events if isinstance(event, Loaded)] == ["failed"]
+
+
+def test_a_load_is_no_failure_where_redis_fails_after_it(face, store, clock) -> None:
+    def load(_user_id):
+        store.down = True
+        return {"id": 1}
+
+    with driven(face, store, load_user=load, clock=clock) as driver:
+        with pytest.raises(UnavailableError):
+            driver.enter(now=clock.wall())
+        assert counts(driver) == {"misses": 1, "loads": 1, "unavailable": 1, "token_entries": 1}

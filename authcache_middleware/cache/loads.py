@@ -80,8 +80,27 @@ class Loads:
         The revocations are read after the row, whose reading began after the lease stood; in an outage not at all: the
         row alone decides. Raises ``LoadError``, or ``UnavailableError`` where Redis does not answer.
         """
-        row, load_ms = await self._timed_row(subject, loader, cause)
-        revocations = NO_REVOCATIONS if cause == "outage" else await self._revocations(subject)
+        started = self._clock.monotonic()
+        outcome: Literal["found", "unknown", "failed"] = "failed"
+        try:
+            row = await self._row(subject, loader)
+            outcome = "unknown" if row is None else "found"
+        finally:
+            seconds = self._clock.monotonic() - started
+            if outcome == "failed":
+                self._reporter.tell(Loaded(seconds, cause, outcome))
+        try:
+            revocations = NO_REVOCATIONS if cause == "outage" else await self._revocations(subject)
+            return self._made(subject, row, revocations, to_ms(seconds))
+        except LoadError:
+            outcome = "failed"
+            raise
+        finally:  # only now is it known whether what it returned can be used
+            self._reporter.tell(Loaded(seconds, cause, outcome))
+
+    def _made(
+        self, subject: str, row: Mapping[str, Any] | None, revocations: Revocations, load_ms: int
+    ) -> tuple[Record, bytes]:
         now_ms = to_ms(self._clock.wall())
         ends_ms = now_ms + to_ms(self._life.of(row))
         try:
@@ -91,19 +110,6 @@ class Loads:
         except (UnstorableUserError, UnreadableValueError, UnreadableRowError) as exc:
             _log.error("load_user returned what a record cannot hold: %s", exc)
         raise LoadError
-
-    async def _timed_row(
-        self, subject: str, loader: Work, cause: Literal["miss", "refresh", "outage"]
-    ) -> tuple[Mapping[str, Any] | None, int]:
-        started = self._clock.monotonic()
-        outcome: Literal["found", "unknown", "failed"] = "failed"
-        try:
-            row = await self._row(subject, loader)
-            outcome = "unknown" if row is None else "found"
-        finally:
-            seconds = self._clock.monotonic() - started
-            self._reporter.tell(Loaded(seconds, cause, outcome))
-        return row, to_ms(seconds)
 
     async def _row(self, subject: str, loader: Work) -> Mapping[str, Any] | None:
         try:
