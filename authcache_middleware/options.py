@@ -227,7 +227,7 @@ class Options:
         for name in _DURATIONS:
             _refuse_bad_seconds(name, getattr(self, name))
         for name in ("max_staleness", "serve_stale_for"):
-            if getattr(self, name) != 0:
+            if getattr(self, name) is False or getattr(self, name) != 0:
                 _refuse_bad_seconds(name, getattr(self, name))
         for name, least, most in _COUNTS:
             _refuse_bad_count(name, getattr(self, name), least, most)

@@ -436,6 +436,7 @@ def test_the_blocking_face_refuses_an_async_loader(loader) -> None:
         ("memory_ttl", 0),
         ("memory_ttl", float("inf")),
         ("max_staleness", -1),
+        ("max_staleness", False),
         ("max_staleness", None),
         ("max_staleness", float("nan")),
         ("max_staleness", 1e-9),

@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import UnavailableError, frames_of
 from authcache_middleware.events import Loaded, Reporter
-from authcache_middleware.runtime import Clock, Work
+from authcache_middleware.runtime import Clock, Work, WorkClosedError
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (
     NO_REVOCATIONS,
@@ -114,8 +114,8 @@ class Loads:
     async def _row(self, subject: str, loader: Work) -> Mapping[str, Any] | None:
         try:
             row = await loader.call(subject)
-        except UnavailableError:
-            raise
+        except WorkClosedError:
+            raise UnavailableError("closed") from None
         except Exception as exc:  # noqa: BLE001 - whatever the application's function raises
             _log.error("load_user raised %s\n%s", type(exc).__name__, frames_of(exc))
         else:

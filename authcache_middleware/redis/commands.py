@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -13,73 +13,95 @@ from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.runtime import at_most
 from authcache_middleware.users.record import ForeignValueError
 
-__all__ = ["AsyncCommands", "BlockingCommands"]
+__all__ = ["AsyncCalls", "BlockingCalls", "Calls", "RedisCommands"]
 
 _LEAST_WAIT_MS: Final = 1
 
 _log = logging.getLogger("authcache_middleware")
 
 
+class Calls(Protocol):
+    """A client of redis-py, in one of its two ways of waiting. Raises what that raises."""
+
+    async def execute(self, *command: str | bytes | int) -> Any:
+        """The reply to one command."""
+        ...
+
+    async def execute_and_wait(self, *command: str | bytes | int, replicas: int) -> tuple[Any, int]:
+        """The reply, and how many replicas have confirmed it, asked on the very connection that wrote."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the client, if it is this package's own."""
+        ...
+
+
 @final
-class AsyncCommands:
-    """``Commands`` over a client of ``redis.asyncio``.
+class AsyncCalls:
+    """A client of ``redis.asyncio``: one that is ours has our timeouts, another one's calls get a timer."""
 
-    ``owned``: the client is closed with these commands, and its timeouts are ours; another one's calls get a timer.
-    """
-
-    def __init__(self, client: Any, *, timeout: float, owned: bool, breaker: Breaker) -> None:
+    def __init__(self, client: Any, *, timeout: float, owned: bool) -> None:
         self._client = client
         self._execute = client.execute_command
         self._timeout = timeout
         self._owned = owned
-        self._breaker = breaker
 
-    async def send(self, *command: str | bytes | int) -> Any:
-        """See ``Commands``."""
-        if not self._breaker.admits():
-            raise UnavailableError(REDIS_GONE)
-        return await self.insist(*command)
+    async def execute(self, *command: str | bytes | int) -> Any:
+        """See ``Calls``."""
+        if self._owned:
+            return await self._execute(*command)
+        async with at_most(self._timeout):
+            return await self._execute(*command)
 
-    async def insist(self, *command: str | bytes | int) -> Any:
-        """See ``Commands``."""
-        try:
-            if self._owned:
-                reply = await self._execute(*command)
-            else:
-                async with at_most(self._timeout):
-                    reply = await self._execute(*command)
-        except Exception as exc:
-            raise _translated(exc, self._breaker) from exc
-        self._breaker.succeeded()
-        return reply
-
-    async def insist_and_wait(self, *command: str | bytes | int, replicas: int) -> Any:
-        """See ``Commands``."""
-        try:
-            async with at_most(2 * self._timeout), self._client.pipeline(transaction=False) as pipeline:
-                pipeline.execute_command(*command)
-                pipeline.execute_command("WAIT", replicas, _wait_ms(self._timeout))
-                reply, reached = await pipeline.execute()
-        except Exception as exc:
-            raise _translated(exc, self._breaker) from exc
-        self._breaker.succeeded()
-        return _confirmed(reply, reached, replicas)
+    async def execute_and_wait(self, *command: str | bytes | int, replicas: int) -> tuple[Any, int]:
+        """See ``Calls``."""
+        async with at_most(2 * self._timeout), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(*command)
+            pipeline.execute_command("WAIT", replicas, _wait_ms(self._timeout))
+            reply, reached = await pipeline.execute()
+        return reply, reached
 
     async def aclose(self) -> None:
-        """See ``Commands``."""
+        """See ``Calls``."""
         if self._owned:
             await self._client.aclose()
 
 
 @final
-class BlockingCommands:
-    """``Commands`` over a blocking client, whose own timeouts are all that bounds it."""
+class BlockingCalls:
+    """A blocking client, whose own timeouts are all that bounds it."""
 
-    def __init__(self, client: Any, *, timeout: float, owned: bool, breaker: Breaker) -> None:
+    def __init__(self, client: Any, *, timeout: float, owned: bool) -> None:
         self._client = client
         self._execute = client.execute_command
         self._timeout = timeout
         self._owned = owned
+
+    async def execute(self, *command: str | bytes | int) -> Any:
+        """See ``Calls``."""
+        return self._execute(*command)
+
+    async def execute_and_wait(self, *command: str | bytes | int, replicas: int) -> tuple[Any, int]:
+        """See ``Calls``."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(*command)
+            pipeline.execute_command("WAIT", replicas, _wait_ms(self._timeout))
+            reply, reached = pipeline.execute()
+        return reply, reached
+
+    async def aclose(self) -> None:
+        """See ``Calls``."""
+        if self._owned:
+            self._client.close()
+
+
+@final
+class RedisCommands:
+    """``Commands`` over either way of calling."""
+
+    def __init__(self, calls: Calls, breaker: Breaker) -> None:
+        self._calls = calls
+        self._execute = calls.execute
         self._breaker = breaker
 
     async def send(self, *command: str | bytes | int) -> Any:
@@ -91,48 +113,43 @@ class BlockingCommands:
     async def insist(self, *command: str | bytes | int) -> Any:
         """See ``Commands``."""
         try:
-            reply = self._execute(*command)
+            reply = await self._execute(*command)
         except Exception as exc:
-            raise _translated(exc, self._breaker) from exc
+            raise self._translated(exc) from exc
         self._breaker.succeeded()
         return reply
 
     async def insist_and_wait(self, *command: str | bytes | int, replicas: int) -> Any:
         """See ``Commands``."""
+        failed: Exception | None = None
         try:
-            with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.execute_command(*command)
-                pipeline.execute_command("WAIT", replicas, _wait_ms(self._timeout))
-                reply, reached = pipeline.execute()
-        except Exception as exc:
-            raise _translated(exc, self._breaker) from exc
+            reply, reached = await self._calls.execute_and_wait(*command, replicas=replicas)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is translated
+            failed = self._translated(exc)
+        # Raised out here, where nothing is chained: redis-py's pipelines quote the command, and the key in it.
+        if failed is not None:
+            raise failed
         self._breaker.succeeded()
-        return _confirmed(reply, reached, replicas)
+        if reached < replicas:
+            raise UnavailableError("the primary has it, too few replicas have confirmed it")
+        return reply
 
     async def aclose(self) -> None:
         """See ``Commands``."""
-        if self._owned:
-            self._client.close()
+        await self._calls.aclose()
+
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, ResponseError):
+            self._breaker.succeeded()  # it answers
+            if "WRONGTYPE" in str(error):  # a script's error has other words around it
+                return ForeignValueError("another type")
+        else:
+            self._breaker.failed()
+            if not isinstance(error, RedisError | OSError):  # a cluster without slots; a pool closed under a command
+                _log.warning("redis-py raised %s", type(error).__name__)
+        return UnavailableError(REDIS_GONE)
 
 
 def _wait_ms(timeout: float) -> int:
     """A little less than the timeout of the connection, so that the server's word comes before it."""
     return max(_LEAST_WAIT_MS, int(timeout * 800))
-
-
-def _confirmed(reply: Any, reached: int, replicas: int) -> Any:
-    if reached < replicas:
-        raise UnavailableError("the primary has it, too few replicas have confirmed it")
-    return reply
-
-
-def _translated(error: Exception, breaker: Breaker) -> Exception:
-    if isinstance(error, ResponseError):
-        breaker.succeeded()  # it answers
-        if "WRONGTYPE" in str(error):  # a script's error has other words around it
-            return ForeignValueError("another type")
-    else:
-        breaker.failed()
-        if not isinstance(error, RedisError | OSError):  # a cluster without slots; a pool closed under a command
-            _log.warning("redis-py raised %s", type(error).__name__)
-    return UnavailableError(REDIS_GONE)

@@ -14,7 +14,7 @@ from authcache_middleware.cache.links import Topology
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.redis.breaker import Breaker
-from authcache_middleware.redis.commands import AsyncCommands, BlockingCommands
+from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
 from authcache_middleware.redis.primaries import OnePrimary, SingleServer
 from authcache_middleware.redis.store import RedisStore
 from authcache_middleware.runtime import is_async_callable
@@ -67,8 +67,8 @@ class RedisTarget:
     def open(self, breaker: Breaker) -> Opened:
         """A store for the running loop, or for this process."""
         client, owned = self._client(), isinstance(self._source, str)
-        commands_class = AsyncCommands if self._asynchronous else BlockingCommands
-        commands = commands_class(client, timeout=self._timeout, owned=owned, breaker=breaker)
+        calls_class = AsyncCalls if self._asynchronous else BlockingCalls
+        commands = RedisCommands(calls_class(client, timeout=self._timeout, owned=owned), breaker)
         store = RedisStore(commands, wait_replicas=self._wait_replicas)
         pool = getattr(client, "connection_pool", None)
         if pool is None or hasattr(pool, "get_master_address"):

@@ -15,6 +15,7 @@ from authcache_middleware.runtime.ports import (
     Stop,
     SystemClock,
     Work,
+    WorkClosedError,
     finish,
     is_async_callable,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Stop",
     "SystemClock",
     "Work",
+    "WorkClosedError",
     "at_most",
     "finish",
     "is_async_callable",

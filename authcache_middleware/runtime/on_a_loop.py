@@ -11,8 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from authcache_middleware.errors import UnavailableError
-from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, is_async_callable
+from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, WorkClosedError, is_async_callable
 
 __all__ = ["AsyncRuntime", "at_most"]
 
@@ -179,7 +178,7 @@ class _ThreadedWork(_Places):
         except BaseException as exc:
             self.leave()
             if isinstance(exc, RuntimeError):
-                raise UnavailableError("closed") from exc  # by ``close``, between the place and the call
+                raise WorkClosedError from exc  # between the place and the call
             raise
         called.add_done_callback(self._returned)
         async with asyncio.timeout(self._timeout):

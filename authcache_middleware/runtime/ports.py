@@ -17,6 +17,7 @@ __all__ = [
     "Stop",
     "SystemClock",
     "Work",
+    "WorkClosedError",
     "finish",
     "is_async_callable",
 ]
@@ -58,6 +59,10 @@ class Cell(Protocol[T]):
         ...
 
 
+class WorkClosedError(Exception):
+    """A function was not called, since the places at it are closed."""
+
+
 class Work(Protocol):
     """A user's function behind a fixed number of places, so that only so many calls of it run at once."""
 
@@ -68,7 +73,8 @@ class Work(Protocol):
     async def call(self, *arguments: Any) -> object:
         """Call the function. The place is given back when the function has really returned, however late.
 
-        ``TimeoutError`` when it has not after its time, where this way of waiting can notice that.
+        ``TimeoutError`` when it has not after its time, where this way of waiting can notice that; ``WorkClosedError``
+        where the places were closed first.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,7 @@ def row_revoked_before(row: Mapping[str, Any] | None, field: str) -> int | None:
             pass
         case int():
             return moment
-        case float() if math.isfinite(moment):
+        case float() | decimal.Decimal() if math.isfinite(moment):
             return math.ceil(moment)
         case dt.datetime():
             aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)

@@ -173,6 +173,7 @@ def test_a_user_too_large_is_served_and_not_stored(driver, store, loader, caplog
     "row",
     [
         RuntimeError("password of 1"),
+        UnavailableError("redis"),
         TimeoutError(),
         KeyError("1"),
         [("id", 1)],

@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.events import OutageBegan, OutageEnded, Reporter
 from authcache_middleware.redis.breaker import Breaker
-from authcache_middleware.redis.commands import AsyncCommands, BlockingCommands
+from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.users.record import ForeignValueError
@@ -139,8 +139,8 @@ def made(request, world):
     def make(answer: object = b"reply", *, owned: bool = True):
         asynchronous = request.param == "async"
         client = (AsyncClient if asynchronous else Client)(answer)
-        commands_class = AsyncCommands if asynchronous else BlockingCommands
-        commands = commands_class(client, timeout=0.25, owned=owned, breaker=world.breaker)
+        calls_class = AsyncCalls if asynchronous else BlockingCalls
+        commands = RedisCommands(calls_class(client, timeout=0.25, owned=owned), world.breaker)
         return client, commands, asyncio.run if asynchronous else finish
 
     return make
@@ -207,9 +207,10 @@ def test_replicas_must_confirm_on_the_connection_that_wrote(made) -> None:
     client.answer = 1
     with pytest.raises(UnavailableError, match="too few replicas"):
         run(commands.insist_and_wait("DEL", "user:1", replicas=2))
-    client.answer = RedisConnectionError("gone")
-    with pytest.raises(UnavailableError):
+    client.answer = RedisConnectionError("Command # 1 (DEL user:1) of pipeline caused error: gone")
+    with pytest.raises(UnavailableError) as caught:
         run(commands.insist_and_wait("DEL", "user:1", replicas=2))
+    assert "user:1" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))
 
 
 @pytest.fixture(autouse=True)
