@@ -11,7 +11,7 @@ from faces import SECRET, headers, settings, token_for, wait_until
 
 from authcache_middleware import AsyncAuthCache, AuthCache, InvalidTokenError, UnavailableError
 from authcache_middleware.cache.flights import Failed, Flights
-from authcache_middleware.runtime import BlockingRuntime, finish
+from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, WorkClosedError, finish
 from authcache_middleware.testing import ManualClock, MemoryStore
 from authcache_middleware.users.record import is_lease
 
@@ -279,6 +279,16 @@ async def test_a_plain_loader_that_raises_what_no_future_can_hold_gives_its_plac
     assert "load_user raised RuntimeError" in caplog.text
     assert (await auth.authenticate(headers(token_for("good")))).user.name == "Ann"
     await auth.aclose()
+
+
+async def test_a_plain_loader_whose_places_were_closed_is_not_called_and_keeps_none() -> None:
+    """``aclose`` came between the place and the call: 503, and nobody says that the loader failed."""
+    work = AsyncRuntime().work(lambda _: pytest.fail("called"), places=1, timeout=1.0)
+    await work.enter(1.0)
+    work.close()
+    with pytest.raises(WorkClosedError):
+        await work.call("1")
+    await work.enter(0.0)
 
 
 async def test_a_flight_whose_task_is_cancelled_before_it_began_is_no_flight(auth, database) -> None:
