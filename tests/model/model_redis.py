@@ -354,6 +354,7 @@ class Cluster:
         path = self._paths.get((place, server))
         if path is None:
             path = self._paths[place, server] = Path(self.scheduler)
+            path.healed = self.well
         return path
 
     def heal(self) -> None:

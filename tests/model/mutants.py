@@ -50,9 +50,6 @@ MUTANTS = {
     "memory keeps what is marked": Mutant(
         "cache/memory.py", ((_FRESH, _FRESH.replace("not reading.is_marked", "True")),)
     ),
-    "memory keeps what is of before a flush": Mutant(
-        "cache/memory.py", ((_FRESH, _FRESH.replace("reading.epoch == self._epoch", "True")),)
-    ),
     "memory answers without trust": Mutant(
         "cache/memory.py",
         (("        if now > self._trusted_until:\n            return None\n        entry", "        entry"),),

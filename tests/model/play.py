@@ -53,9 +53,11 @@ class World:
             late=self.chance.choice([0.0, 0.02, 0.3]),
         )
         self.ttl = self.chance.choice([1.0, 5.0, 30.0])
-        self.slow_loads = self.chance.choice([0.02, 0.2, 0.6])
+        self.slow_loads = self.chance.choice([0.0, 0.1, 0.5])
         self.pace = self.chance.choice([0.004, 0.02, 0.1])
         self.saves = scheduler.likely(0.2)
+        self.endings = self.chance.choice([0.05, 0.3, 1.0])
+        self.failing_loads = self.chance.choice([0.0, 0.0, 0.03])
         self.actions = {name: often * self._often(name) for name, often in _ACTIONS.items()}
         self.tokens: dict[str, list[Token]] = {subject: [] for subject in self.subjects}
         self.foreigner = Place(scheduler, "foreigner")
@@ -92,7 +94,9 @@ class World:
 
     def _often(self, action: str) -> float:
         """Each run has troubles of its own: with a little of everything at all times, little would ever work."""
-        return self.chance.choice([0.0, 0.0, 0.3, 1.0, 4.0]) if action in _TROUBLE else 1.0
+        if action in _TROUBLE:
+            return self.chance.choice([0.0, 0.0, 0.3, 1.0, 4.0])
+        return self.endings if action in _ENDINGS else 1.0
 
     def probe(self, subject: str, token: Token | None) -> None:
         """Something has ended: ask where it could be overlooked, at once and when memory has no excuse any more."""
@@ -182,8 +186,21 @@ class World:
         if self.scheduler.likely(0.5):
             self.scheduler.after(self.scheduler.between(0, 0.06), lambda: self._foreign(self.processes[0], subject))
 
-    def _kill(self, _process: Process, subject: str) -> None:
-        server = self.chance.choice(self.cluster.servers)
+    def _touch(self, _process: Process, subject: str) -> None:
+        """Somebody changes how long the record lives: every memory lets go of it, and it is read again."""
+        self.cluster.server(subject).changed(f"user:{subject}")
+
+    def _kill(self, process: Process, subject: str) -> None:
+        """In the middle of requests that Redis answers, as often as not."""
+        if self.scheduler.likely(0.5):
+            self._touch(process, subject)
+            for each in self.processes:
+                seconds = self.scheduler.between(0, 0.01)
+                self.scheduler.after(seconds, lambda each=each: each.place.alive and self._request(each, subject))
+        self.scheduler.after(self.scheduler.between(0, 0.02), lambda: self._cut(subject))
+
+    def _cut(self, subject: str) -> None:
+        server = self.cluster.server(subject)
         if server.links:
             told = self.scheduler.likely(0.6)
             self.scheduler.tell(server.name, f"loses a link, the client is {'' if told else 'not '}told")
@@ -271,7 +288,7 @@ class Process:
     async def load(self, subject: str):
         chance, slow = self.world.chance, 0.0 if self.world.calm else self.world.slow_loads
         await self.place.sleep(chance.random() * (0.8 if self.world.scheduler.likely(slow) else 0.005))
-        if not self.world.calm and self.world.scheduler.likely(0.03):
+        if not self.world.calm and self.world.scheduler.likely(self.world.failing_loads):
             raise OSError
         row = self.world.reference.current(subject)
         self._tell(f"reads {subject}: {row and row['version']}")
@@ -361,9 +378,10 @@ class Process:
 
 _WAYS = ("there", "back", "anywhere")
 _ACTIONS = {
-    "request": 70, "change": 6, "foreign": 4, "logout": 3, "revoke": 0.7, "login": 3, "garbage": 0.3,
+    "request": 70, "change": 6, "foreign": 4, "logout": 3, "revoke": 0.7, "login": 3, "garbage": 0.3, "touch": 1,
     "crash": 0.5, "restart": 0.3, "pause": 1, "stall": 1.5, "kill": 2, "evict": 0.6, "flush": 0.4, "lose": 0.2,
 }  # fmt: skip
+_ENDINGS = frozenset({"change", "foreign", "logout", "revoke"})
 _TROUBLE = frozenset({"crash", "restart", "pause", "stall", "kill", "evict", "flush", "lose", "garbage"})
 
 
