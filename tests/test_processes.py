@@ -44,7 +44,7 @@ def workers(kinds: list[str], url: str, prefix: str, scenario: str, client) -> I
 def reports(processes: list[subprocess.Popen]) -> list[dict]:
     answers = []
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=180)
         assert process.returncode == 0
         answers.append(json.loads(output))
     return answers
