@@ -6,7 +6,6 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
@@ -14,8 +13,8 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
 from authcache_middleware.bearer.header import bearer_token
 from authcache_middleware.cache.store import Store
 from authcache_middleware.engine import Engine
-from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError, frames_of
-from authcache_middleware.events import Refused, Reporter, Stats, Unavailable
+from authcache_middleware.errors import InvalidTokenError, MissingTokenError, RefusedError, UnavailableError, frames_of
+from authcache_middleware.events import Refused, Reporter, Stats, Unavailable, WatchingObserver, WithoutCredentials
 from authcache_middleware.options import Options, OptionsDict
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import Opened, RedisTarget
@@ -70,6 +69,9 @@ class _Story(Generic[UserT]):
             runtime.refuse("save_revocation", self._options.save_revocation)
         self._begin()
         _begin_anew_in_children(self)
+        for observer in self._options.observers:
+            if isinstance(observer, WatchingObserver):
+                observer.watch(self.stats)
 
     def _begin(self) -> None:
         """Nothing known, nothing open: also in a forked child, whose copies belong to its parent."""
@@ -97,7 +99,7 @@ class _Story(Generic[UserT]):
             record = engine.users.remembered(claims.subject)
             return None if record is None else self._identity(record, claims)
         except RefusedError as exc:
-            self._reporter.tell(Refused(exc.status, exc.reason))
+            self._reporter.tell(_refusal(exc))
             raise
         except UnavailableError as exc:
             self._reporter.tell(Unavailable(exc.reason))
@@ -114,7 +116,7 @@ class _Story(Generic[UserT]):
             claims = self._tokens.verify(bearer_token(headers), self._options.clock.wall())
             return await self._resolved(claims)
         except RefusedError as exc:
-            self._reporter.tell(Refused(exc.status, exc.reason))
+            self._reporter.tell(_refusal(exc))
             raise
         except UnavailableError as exc:
             self._reporter.tell(Unavailable(exc.reason))
@@ -180,15 +182,21 @@ class _Story(Generic[UserT]):
         return self._keys.record(_subject(user_id))
 
     def stats(self) -> Stats:
-        """Counts of this process since it started, and how things stand where it is called (event loop or process)."""
-        engine = None
-        with suppress(RuntimeError):  # outside of any event loop there are only counts
+        """Counts of this process since it started, and how things stand where it is called (event loop or process).
+
+        May be called in any thread: outside of the event loops it tells of all of them together, whose memory is
+        trusted if each one's is.
+        """
+        try:
             engine = self._engines.get(self._runtime.place())
+            engines = [] if engine is None else [engine]
+        except RuntimeError:
+            engines = [engine for engine in list(self._engines.values()) if not engine.runtime.is_over()]
         return Stats(
             **self._reporter.counts(),
-            memory_entries=0 if engine is None else len(engine.memory),
+            memory_entries=sum(len(engine.memory) for engine in engines),
             token_entries=len(self._tokens),
-            memory_trusted=engine is not None and engine.memory.is_trusted,
+            memory_trusted=bool(engines) and all(engine.memory.is_trusted for engine in engines),
             redis_may_evict=self._reporter.redis_may_evict,
         )
 
@@ -228,6 +236,12 @@ class _Story(Generic[UserT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._verifier!r}, keys {self._keys.record('…')}>"
+
+
+def _refusal(error: RefusedError) -> Refused | WithoutCredentials:
+    if isinstance(error, MissingTokenError) and error.absent:
+        return WithoutCredentials()
+    return Refused(error.status, error.reason)
 
 
 _stories: weakref.WeakSet[_Story[Any]] = weakref.WeakSet()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from authcache_middleware.errors import ConfigurationError
 
@@ -29,6 +29,8 @@ __all__ = [
     "Reporter",
     "Stats",
     "Unavailable",
+    "WatchingObserver",
+    "WithoutCredentials",
 ]
 
 _log = logging.getLogger("authcache_middleware")
@@ -111,11 +113,16 @@ class Invalidated:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request was refused with 400 or 401, or had no credentials, which ``optional`` lets in."""
+    """A request was refused with 400 or 401, for the credentials that it had."""
 
     status: int
     reason: str
     """The word of ``RefusedError.reason``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutCredentials:
+    """A request had no credentials at all: the middleware answers 401, or with ``optional`` lets it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ Event: TypeAlias = (
     | OutageAnswer
     | Invalidated
     | Refused
+    | WithoutCredentials
     | Unavailable
 )
 
@@ -147,12 +155,29 @@ Observer: TypeAlias = Callable[[Event], None]
 What it raises is logged once and does no harm."""
 
 
+@runtime_checkable
+class WatchingObserver(Protocol):
+    """An observer that wants the counts too: some facts are too frequent to be counted from events."""
+
+    def watch(self, stats: Callable[[], Stats]) -> None:
+        """Is called once by each face that the observer is given to, with its ``stats``: to be kept and called later.
+
+        It may be called in any thread, and in a forked child, where it tells of the child.
+        """
+        ...
+
+    def __call__(self, event: Event, /) -> None:
+        """See ``Observer``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """What ``stats()`` returns: counts since the start of this process, and how things stand.
 
     Every request with a good token counts once as ``memory_hits``, ``redis_hits`` or ``misses`` (while Redis is gone as
-    none of them, unless memory is trusted); every request that is not let in once as ``refused`` or ``unavailable``.
+    none of them, unless memory is trusted); every request that is not answered with a user once as ``refused``,
+    ``without_credentials`` or ``unavailable``.
     """
 
     memory_hits: int = 0
@@ -178,8 +203,10 @@ class Stats:
     links_lost: int = 0
     """How often a link to a primary was lost."""
     refused: int = 0
-    """Requests refused with 400 or 401 by ``recall`` or ``authenticate``; with ``optional`` also those without
-    credentials, which the middleware lets in."""
+    """Requests that ``recall`` or ``authenticate`` refused with 400 or 401, for the credentials that they had. A 403 is
+    the application's and not counted."""
+    without_credentials: int = 0
+    """Requests without any credentials: answered with 401, or let in by a middleware that is ``optional``."""
     unavailable: int = 0
     """Requests that ``recall`` or ``authenticate`` had no answer for: 503."""
 
@@ -217,6 +244,7 @@ class Reporter:
     outages: int
     links_lost: int
     refused: int
+    without_credentials: int
     unavailable: int
     redis_may_evict: bool | None
 
@@ -273,6 +301,8 @@ class Reporter:
                 self.links_lost += 1
             case Refused():
                 self.refused += 1
+            case WithoutCredentials():
+                self.without_credentials += 1
             case Unavailable():
                 self.unavailable += 1
             case LinkUp() | OutageEnded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import suppress
 
 import pytest
@@ -24,6 +25,7 @@ from authcache_middleware.events import (
     Reporter,
     Stats,
     Unavailable,
+    WithoutCredentials,
 )
 from authcache_middleware.testing import ManualClock, MemoryStore
 
@@ -46,6 +48,7 @@ from authcache_middleware.testing import ManualClock, MemoryStore
         (LinkUp("node", 0.1), set()),
         (LinkDown("node", "why"), {"links_lost"}),
         (Refused(401, "expired"), {"refused"}),
+        (WithoutCredentials(), {"without_credentials"}),
         (Unavailable("redis"), {"unavailable"}),
     ],
 )
@@ -100,8 +103,9 @@ def test_each_request_is_counted_once(face) -> None:
         driver("authenticate", headers(token_for("1", now=clock.wall())))
     assert stats.memory_hits + stats.redis_hits + stats.misses == 7
     assert (stats.redis_hits, stats.misses, stats.loads, stats.failed_loads) == (3, 4, 4, 1)
-    assert (stats.refused, stats.unavailable, stats.invalidations) == (2 + 1 + 3, 1, 1)
-    assert [event.status for event in events if isinstance(event, Refused)] == [401, 401, 401, 401, 401, 400]
+    assert (stats.refused, stats.unavailable, stats.invalidations) == (2 + 1 + 2, 1, 1)
+    assert stats.without_credentials == 1
+    assert [event.status for event in events if isinstance(event, Refused)] == [401, 401, 401, 401, 400]
     assert not any("Ann" in repr(event) for event in events)
 
 
@@ -262,3 +266,51 @@ def test_a_load_is_no_failure_where_redis_fails_after_it(face, store, clock) -> 
         with pytest.raises(UnavailableError):
             driver.enter(now=clock.wall())
         assert counts(driver) == {"misses": 1, "loads": 1, "unavailable": 1, "token_entries": 1}
+
+
+def test_a_request_without_credentials_is_not_refused_by_the_face_and_one_of_another_scheme_is(face, store) -> None:
+    with driven(face, store, load_user=lambda _user_id: {"id": 1}) as driver:
+        for method in ("recall", "authenticate"):
+            for request in ([], [("Authorization", "Basic abc")]):
+                with pytest.raises(RefusedError):
+                    asked(driver, method, request)
+        assert counts(driver) == {"without_credentials": 2, "refused": 2}
+
+
+def asked(driver, method, request):
+    async def within():
+        found = getattr(driver.face, method)(request)
+        return await found if inspect.isawaitable(found) else found
+
+    return driver._run(within()) if isinstance(driver.face, AsyncAuthCache) else getattr(driver.face, method)(request)
+
+
+def test_an_observer_that_watches_is_given_the_counts_of_each_face(store, clock) -> None:
+    class Watching:
+        def __init__(self):
+            self.sources = []
+
+        def watch(self, stats):
+            self.sources.append(stats)
+
+        def __call__(self, event):
+            pass
+
+    watching = Watching()
+    options = {"load_user": lambda _user_id: {"id": 1}, "clock": clock, "observers": [watching, print]}
+    with driven("blocking", store, **options) as one, driven("blocking", store, **options):
+        one.enter(now=clock.wall())
+        assert [stats().misses for stats in watching.sources] == [1, 0]
+
+
+def test_outside_of_its_event_loop_the_counts_tell_of_the_loop_too(store, clock) -> None:
+    options = {"clock": clock, "max_staleness": 1.0}
+    with driven("async", store, load_user=lambda _user_id: {"id": 1}, **options) as driver:
+        assert not driver.face.stats().memory_trusted
+        driver.enter(now=clock.wall())
+        trust(driver, clock)
+        driver.enter(now=clock.wall())
+        stats = driver.face.stats()
+        assert (stats.memory_trusted, stats.memory_entries) == (True, 1)
+        clock.advance(1.5)
+        assert not driver.face.stats().memory_trusted
