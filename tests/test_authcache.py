@@ -523,7 +523,8 @@ def cluster_that_reads_from_replicas() -> RedisCluster:
 def test_a_bad_redis_is_named_and_its_password_is_not(kind, source) -> None:
     with pytest.raises(ConfigurationError, match=r"^redis: ") as caught:
         kind(source, **settings(load_user=load))
-    assert "hunter2" not in f"{caught.value!r}{caught.value.__cause__!r}"
+    # redis-py's errors leave their text out of their repr
+    assert "hunter2" not in f"{caught.value}{caught.value.__cause__}{caught.value.__cause__!r}"
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
