@@ -201,7 +201,7 @@ class Options:
     """While Redis is gone: how long users in memory go on, though what happens to them is no longer heard."""
 
     observers: Collection[Observer] = ()
-    """Called with every event; see ``events``."""
+    """Called with every event; see ``events``, and ``observers`` for those that are ready-made."""
 
     clock: Clock = _SYSTEM_CLOCK
     """The time; tests turn it by hand."""

@@ -183,6 +183,34 @@ def test_in_multi_process_mode_every_process_counts_and_none_twice(tmp_path) -> 
     assert "authcache_memory_trusted" not in said
 
 
+FORK = """
+import os, sys
+sys.path[:0] = sys.argv[1:]
+from faces import driven
+from prometheus_client import CollectorRegistry, generate_latest
+from authcache_middleware.observers.prometheus import PrometheusObserver
+from authcache_middleware.testing import MemoryStore
+
+registry = CollectorRegistry()
+options = {"load_user": lambda _: {"id": 1}, "observers": [PrometheusObserver(registry=registry)]}
+with driven("blocking", MemoryStore(), **options) as driver:
+    driver.enter()
+    driver.enter()
+    if os.fork() == 0:
+        driver.enter()
+        print(generate_latest(registry).decode(), flush=True)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
+
+
+def test_in_a_forked_child_requests_are_those_of_the_child() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", FORK, *sys.path], check=True, timeout=120, capture_output=True, text=True
+    )
+    assert parsed(told.stdout)["authcache_requests_total"] == {("memory",): 0, ("redis",): 1, ("load",): 0}
+
+
 def test_every_event_there_is_can_be_told(registry) -> None:
     observer = PrometheusObserver(registry=registry)
     heard: list[Event] = []
