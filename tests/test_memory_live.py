@@ -19,7 +19,7 @@ from authcache_middleware import AsyncAuthCache, AuthCache
 from authcache_middleware.testing.server import EmbeddedServer
 
 RECALLS = 1000
-HEADERS = headers(token_for("1"))
+HEADERS = headers(token_for("1", lifetime=3600))
 
 
 class Database:
