@@ -69,8 +69,10 @@ class RedisTarget:
         client, owned = self._client(), isinstance(self._source, str)
         calls_class = AsyncCalls if self._asynchronous else BlockingCalls
         commands = RedisCommands(calls_class(client, timeout=self._timeout, owned=owned), breaker)
-        store = RedisStore(commands, wait_replicas=self._wait_replicas)
         pool = getattr(client, "connection_pool", None)
+        # keys of one command must be of one node
+        gathers = self._asynchronous and pool is not None
+        store = RedisStore(commands, wait_replicas=self._wait_replicas, gathers=gathers)
         if pool is None or hasattr(pool, "get_master_address"):
             return Opened(store, None)  # a cluster, or a primary that Sentinel names: nobody follows them yet
         return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, final
 
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.redis.scripts import CLAIM, COMPARE_AND_DELETE, COMPARE_AND_SET, REVOKE
+from authcache_middleware.runtime import Together
 from authcache_middleware.users.record import NO_REVOCATIONS, Revocations
 
 __all__ = ["Commands", "RedisStore"]
@@ -44,18 +45,28 @@ class Commands(Protocol):
 class RedisStore:
     """The ``Store`` on a Redis or Valkey server. Every call is one command and one round trip.
 
-    What ends somebody's access is sent in any case, and confirmed by so many replicas.
+    What ends somebody's access is sent in any case, and confirmed by so many replicas. With ``gathers`` all ``get`` of
+    one turn of the event loop are one command.
     """
 
-    def __init__(self, commands: Commands, *, wait_replicas: int = 0) -> None:
+    def __init__(self, commands: Commands, *, wait_replicas: int = 0, gathers: bool = False) -> None:
         self._commands = commands
+        self._gathered = Together(self._get_all) if gathers else None
         self._send = commands.send
         self._insist = partial(commands.insist_and_wait, replicas=wait_replicas) if wait_replicas else commands.insist
 
     async def get(self, key: str) -> bytes | None:
-        """``GET``."""
+        """``GET``, or a share of one ``MGET``."""
+        if self._gathered is not None:
+            return await self._gathered.get(key)
         value: bytes | None = await self._send("GET", key)
         return value
+
+    async def _get_all(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        if len(keys) == 1:
+            return [await self._send("GET", keys[0])]
+        values: Sequence[bytes | None] = await self._send("MGET", *keys)
+        return values
 
     async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
         """A script: the lease and the look in one round trip."""

@@ -19,6 +19,7 @@ from authcache_middleware.runtime.ports import (
     finish,
     is_async_callable,
 )
+from authcache_middleware.runtime.together import Together
 
 __all__ = [
     "AsyncRuntime",
@@ -29,6 +30,7 @@ __all__ = [
     "Runtime",
     "Stop",
     "SystemClock",
+    "Together",
     "Work",
     "WorkClosedError",
     "at_most",
