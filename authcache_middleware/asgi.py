@@ -100,6 +100,7 @@ class AuthCacheMiddleware:
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
         self.app = app
         self._auth = auth
+        self._recall, self._authenticate = auth.recall, auth.authenticate
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
@@ -109,20 +110,20 @@ class AuthCacheMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection, or hands it to the application."""
         kind = scope["type"]
-        if kind not in {"http", "websocket"}:
+        if kind != "http" and kind != "websocket":  # noqa: PLR1714 - no set is looked into for nearly every request
             await self.app(scope, receive, self._closing(send) if kind == "lifespan" else send)
             return
-        user, auth = _NOBODY
+        identity = _NOBODY
         if not (self._selective and self._passes(scope)):
             try:
-                user, auth = self._auth.recall(scope["headers"]) or await self._auth.authenticate(scope["headers"])
+                headers = scope["headers"]
+                identity = self._recall(headers) or await self._authenticate(headers)
             except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
                 if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                     await self._refuse(error, scope, receive, send)
                     return
         # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
-        scope["user"] = user
-        scope["auth"] = auth
+        scope["user"], scope["auth"] = identity
         if kind == "websocket":
             receive = _Connect(receive)
 
@@ -159,8 +160,8 @@ class AuthCacheMiddleware:
             kind = "websocket.http.response"
         elif scope["method"] == "HEAD":
             body = b""
-        headers = [(name.lower().encode("ascii"), field.encode("latin-1")) for name, field in answer.headers]
-        await send({"type": f"{kind}.start", "status": answer.status, "headers": headers})
+        # a list of its own: whoever stands above may add to it
+        await send({"type": f"{kind}.start", "status": answer.status, "headers": list(answer.encoded_headers)})
         await send({"type": f"{kind}.body", "body": body})
 
     def _closing(self, send: Send) -> Send:

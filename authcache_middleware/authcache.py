@@ -10,11 +10,12 @@ from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
 
-from authcache_middleware.bearer.header import bearer_token
+from authcache_middleware.bearer.header import credentials_of, token_of
+from authcache_middleware.cache.memory import Entry
 from authcache_middleware.cache.store import Store
 from authcache_middleware.engine import Engine
-from authcache_middleware.errors import InvalidTokenError, MissingTokenError, RefusedError, UnavailableError, frames_of
-from authcache_middleware.events import Refused, Reporter, Stats, Unavailable, WatchingObserver, WithoutCredentials
+from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError, frames_of
+from authcache_middleware.events import Reporter, Stats, Unavailable, WatchingObserver
 from authcache_middleware.options import Options, OptionsDict
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import Opened, RedisTarget
@@ -23,7 +24,7 @@ from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.remembered import RememberedTokens
 from authcache_middleware.tokens.verifier import MAX_LEEWAY, TokenVerifier
 from authcache_middleware.users.keys import UserKeys, is_subject
-from authcache_middleware.users.policy import judge
+from authcache_middleware.users.policy import is_active, judge
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import UserType, user_factory
 from authcache_middleware.users.user import Credentials, Identity, User
@@ -50,6 +51,9 @@ class _Story(Generic[UserT]):
         self._verifier = TokenVerifier(**{name: getattr(self._options, name) for name in _TOKEN_OPTIONS})
         self._keys = UserKeys(self._options.prefix, self._options.alias)
         self._make_user = user_factory(self._options.user_type)
+        self._is_settled = self._options.is_active is is_active and self._options.user_type is None
+        self._wall = self._options.clock.wall
+        self._place = runtime.place
         self._runtime = runtime
         self._store = redis if isinstance(redis, Store) else None
         self._target = (
@@ -80,6 +84,7 @@ class _Story(Generic[UserT]):
         self._reporter = Reporter(self._options.observers)
         self._tokens = RememberedTokens(
             self._verifier,
+            record_key=self._keys.record,
             entries=self._options.token_entries,
             most_bytes=self._options.token_bytes,
             mutex=self._runtime.mutex(),
@@ -89,17 +94,17 @@ class _Story(Generic[UserT]):
         """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
 
         A plain function that never waits: ask it first, and ``authenticate`` where it does not know. Raises what
-        ``authenticate`` raises for credentials that are missing or malformed, and for a user who may not enter.
+        ``authenticate`` raises where there are no credentials or two of them, and for a user who may not enter.
         """
         try:
-            engine = self._engines.get(self._runtime.place())
-            claims = self._tokens.claims(bearer_token(headers), self._options.clock.wall())
-            if engine is None or claims is None:
+            token = self._tokens.find(credentials_of(headers), self._wall())
+            engine = self._engines.get(self._place())
+            if token is None or engine is None:
                 return None
-            record = engine.users.remembered(claims.subject)
-            return None if record is None else self._identity(record, claims)
+            entry = engine.memory.entry(token.record_key)
+            return None if entry is None else self._remembered(entry, token.claims)
         except RefusedError as exc:
-            self._reporter.tell(_refusal(exc))
+            self._reporter.refusal(exc)
             raise
         except UnavailableError as exc:
             self._reporter.tell(Unavailable(exc.reason))
@@ -113,10 +118,11 @@ class _Story(Generic[UserT]):
         or of a user who is unknown or not active) or ``UnavailableError`` (503, Redis or the loader did not answer).
         """
         try:
-            claims = self._tokens.verify(bearer_token(headers), self._options.clock.wall())
-            return await self._resolved(claims)
+            credentials, now = credentials_of(headers), self._wall()
+            token = self._tokens.find(credentials, now) or self._tokens.verify(token_of(credentials), credentials, now)
+            return await self._resolved(token.claims, token.record_key)
         except RefusedError as exc:
-            self._reporter.tell(_refusal(exc))
+            self._reporter.refusal(exc)
             raise
         except UnavailableError as exc:
             self._reporter.tell(Unavailable(exc.reason))
@@ -131,14 +137,14 @@ class _Story(Generic[UserT]):
             raise InvalidTokenError("expired")
         if claims.issuer != self._options.issuer:
             raise InvalidTokenError("issuer")
-        return await self._resolved(claims)
+        return await self._resolved(claims, self._keys.record(claims.subject))
 
-    async def _resolved(self, claims: Claims) -> Identity[UserT]:
-        users = self._engine().users
-        record = users.remembered(claims.subject)
-        if record is None:
-            record = await users.record(claims.subject)
-        return self._identity(record, claims)
+    async def _resolved(self, claims: Claims, record_key: str) -> Identity[UserT]:
+        engine = self._engine()
+        entry = engine.memory.entry(record_key)
+        if entry is not None:
+            return self._remembered(entry, claims)
+        return self._identity(await engine.users.record(claims.subject), claims)
 
     async def invalidate(self, user_id: str) -> None:
         """The user's row has changed: whoever asks from here on gets it loaded again. Commit first, then call this.
@@ -200,6 +206,20 @@ class _Story(Generic[UserT]):
             redis_may_evict=self._reporter.redis_may_evict,
         )
 
+    def _remembered(self, entry: Entry, claims: Claims) -> Identity[UserT]:
+        """The same as ``_identity``, which is asked once for one record and one token where it cannot change its mind.
+
+        Our own rule looks at nothing but these two, and our own ``User`` is read-only: requests may share him.
+        """
+        self._reporter.memory_hit()
+        ready: tuple[Claims, Identity[UserT]] | None = entry.ready
+        if ready is not None and ready[0] is claims:
+            return ready[1]
+        identity = self._identity(entry.record, claims)
+        if self._is_settled:
+            entry.ready = claims, identity
+        return identity
+
     def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
         try:
             verdict = judge(record, claims, self._options.is_active)
@@ -236,12 +256,6 @@ class _Story(Generic[UserT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._verifier!r}, keys {self._keys.record('…')}>"
-
-
-def _refusal(error: RefusedError) -> Refused | WithoutCredentials:
-    if isinstance(error, MissingTokenError) and error.absent:
-        return WithoutCredentials()
-    return Refused(error.status, error.reason)
 
 
 _stories: weakref.WeakSet[_Story[Any]] = weakref.WeakSet()

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
-__all__ = ["BoundedMap"]
+__all__ = ["BoundedMap", "Kept"]
 
 K = TypeVar("K")
-V = TypeVar("V")
 
 _LONGEST_SWEEP: Final = 32
 
 
-class _Place(Generic[K, V]):
-    __slots__ = ("asked", "index", "key", "value", "weight")
+class Kept:
+    """What such a map keeps, each in one map at most. The attributes here are the map's."""
 
-    def __init__(self, key: K, value: V, weight: int, index: int) -> None:
-        self.key = key
-        self.value = value
-        self.weight = weight
-        self.index = index
-        self.asked = False
+    __slots__ = ("asked", "key", "place", "weight")
+
+    key: Any
+    place: int
+    weight: int
+    asked: bool
+    """Whether it was asked for since the hand last came by."""
+
+
+V = TypeVar("V", bound=Kept)
 
 
 @final
@@ -32,58 +35,57 @@ class BoundedMap(Generic[K, V]):
     then takes the one it stands at, so that no insertion takes long, however many there are.
     """
 
-    __slots__ = ("_free", "_hand", "_most", "_most_weight", "_places", "_ring", "_weight")
+    __slots__ = ("_free", "_hand", "_kept", "_most", "_most_weight", "_ring", "_weight")
 
     def __init__(self, most: int, most_weight: int | None = None) -> None:
         self._most = most
         self._most_weight = most_weight
         self._weight = 0
-        self._places: dict[K, _Place[K, V]] = {}
-        self._ring: list[_Place[K, V] | None] = []
+        self._kept: dict[K, V] = {}
+        self._ring: list[V | None] = []
         self._free: list[int] = []
         self._hand = 0
 
     def get(self, key: K) -> V | None:
         """The value, marked as asked for. For any thread, at any time."""
-        place = self._places.get(key)
-        if place is None:
-            return None
-        place.asked = True
-        return place.value
+        value = self._kept.get(key)
+        if value is not None:
+            value.asked = True
+        return value
 
     def put(self, key: K, value: V, weight: int = 1) -> None:
         """Keep the value, in the place of others if there is no room; one that weighs more than the bound is not."""
         self.pop(key)
         if self._most == 0 or (self._most_weight is not None and weight > self._most_weight):
             return
-        while len(self._places) >= self._most or self._is_too_heavy(weight):
+        while len(self._kept) >= self._most or self._is_too_heavy(weight):
             self._evict()
         if self._free:
             index = self._free.pop()
         else:
             index = len(self._ring)
             self._ring.append(None)
-        self._ring[index] = self._places[key] = _Place(key, value, weight, index)
+        value.key, value.place, value.weight, value.asked = key, index, weight, False
+        self._ring[index] = self._kept[key] = value
         self._weight += weight
 
     def pop(self, key: K) -> V | None:
         """Forget the key, and return what it held."""
-        place = self._places.pop(key, None)
-        if place is None:
-            return None
-        self._ring[place.index] = None
-        self._free.append(place.index)
-        self._weight -= place.weight
-        return place.value
+        value = self._kept.pop(key, None)
+        if value is not None:
+            self._ring[value.place] = None
+            self._free.append(value.place)
+            self._weight -= value.weight
+        return value
 
     def clear(self) -> None:
         """Forget everything."""
-        self._places = {}
+        self._kept = {}
         self._ring, self._free = [], []
         self._weight = self._hand = 0
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._kept)
 
     def _is_too_heavy(self, weight: int) -> bool:
         return self._most_weight is not None and self._weight + weight > self._most_weight
@@ -92,11 +94,11 @@ class BoundedMap(Generic[K, V]):
         passed = 0
         while True:
             self._hand = (self._hand + 1) % len(self._ring)
-            place = self._ring[self._hand]
-            if place is None:
+            value = self._ring[self._hand]
+            if value is None:
                 continue
-            if not place.asked or passed == _LONGEST_SWEEP:
-                self.pop(place.key)
+            if not value.asked or passed == _LONGEST_SWEEP:
+                self.pop(value.key)
                 return
-            place.asked = False
+            value.asked = False
             passed += 1

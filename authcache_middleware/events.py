@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from authcache_middleware.errors import ConfigurationError
+from authcache_middleware.errors import ConfigurationError, MissingTokenError, RefusedError
 
 __all__ = [
     "Event",
@@ -249,6 +249,7 @@ class Reporter:
     redis_may_evict: bool | None
 
     _MEMORY_HIT: ClassVar = Hit("memory")
+    _REDIS_HIT: ClassVar = Hit("redis")
 
     def __init__(self, observers: Collection[Observer] = ()) -> None:
         if not isinstance(observers, Collection):  # an iterator would be used up before a forked child asks for it
@@ -261,11 +262,30 @@ class Reporter:
         for name in _COUNTS:
             setattr(self, name, 0)
 
+    # Facts of nearly every request: no event is made that nobody looks at.
+
     def memory_hit(self) -> None:
-        """The one fact that is too frequent for an event nobody looks at."""
+        """A request's user was known to this process."""
         self.memory_hits += 1
         if self._observers:
             self._hand_out(self._MEMORY_HIT)
+
+    def redis_hit(self) -> None:
+        """A request's user was known to Redis."""
+        self.redis_hits += 1
+        if self._observers:
+            self._hand_out(self._REDIS_HIT)
+
+    def refusal(self, error: RefusedError) -> None:
+        """A request was refused, or had no credentials at all."""
+        if isinstance(error, MissingTokenError) and error.absent:
+            self.without_credentials += 1
+            if self._observers:
+                self._hand_out(WithoutCredentials())
+            return
+        self.refused += 1
+        if self._observers:
+            self._hand_out(Refused(error.status, error.reason))
 
     def tell(self, event: Event) -> None:
         """Count the event, and hand it to the observers."""

@@ -11,10 +11,14 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from authcache_middleware.errors import (
     ConfigurationError,
     InsufficientScopeError,
+    InvalidRequestError,
+    InvalidTokenError,
+    MissingTokenError,
     RefusedError,
     UnavailableError,
 )
@@ -25,6 +29,8 @@ _log = logging.getLogger("authcache_middleware")
 
 # RFC 9110, section 5.6.4, without what would need quoting.
 _REALM = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
+# Whose answers depend on nothing but their class.
+_ALWAYS_THE_SAME = frozenset({MissingTokenError, InvalidRequestError, InvalidTokenError})
 _CONTENT_TYPE = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
 
 
@@ -47,13 +53,18 @@ RefusalBody = Callable[[Refusal], tuple[str, bytes]]
 """Shapes the body of a refusal: its content type and its bytes. Called in the request: it must not block."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """A whole response. For HEAD the body is left out, its length is not."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+    @cached_property
+    def encoded_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers as ASGI wants them: octets, with names in lower case."""
+        return tuple((name.lower().encode("ascii"), field.encode("latin-1")) for name, field in self.headers)
 
 
 class Answers:
@@ -70,12 +81,23 @@ class Answers:
         self._realm = realm
         self._refusal_body = refusal_body
         self._told = False
+        self._plain: dict[type[RefusedError], Answer] = {}
 
     def of(self, error: Exception) -> Answer:
         """The answer to ``error``; what is neither refused nor unavailable is a fault of ours: 503, and logged.
 
         Of such a fault the type and the place are logged, not the message: it might hold a value.
         """
+        kind = type(error)
+        known = self._plain.get(kind)  # type: ignore[arg-type]
+        if known is not None:
+            return known
+        answer = self._made(error)
+        if self._refusal_body is None and kind in _ALWAYS_THE_SAME:
+            self._plain[kind] = answer  # type: ignore[index]
+        return answer
+
+    def _made(self, error: Exception) -> Answer:
         challenge: tuple[tuple[str, str], ...]
         match error:
             case RefusedError():

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from authcache_middleware.errors import InvalidRequestError, MissingTokenError
 
-__all__ = ["bearer_token"]
+__all__ = ["bearer_token", "credentials_of", "token_of"]
 
+_NAMES = ("authorization", b"authorization")
 _LENGTH = len("authorization")
 
 # RFC 9110, section 11.2: one or more SP after the scheme, which has no case; RFC 6750, section 2.1: b64token.
@@ -28,24 +29,30 @@ def bearer_token(headers: Iterable[tuple[str | bytes, str | bytes]]) -> str:
     Raises ``MissingTokenError`` when there are no credentials, or (``absent`` is false) some of another scheme;
     ``InvalidRequestError`` when the header stands twice or is malformed (RFC 6750, sections 2.1 and 3.1).
     """
+    return token_of(credentials_of(headers))
+
+
+def credentials_of(headers: Iterable[tuple[str | bytes, str | bytes]]) -> str | bytes:
+    """The value of the ``Authorization`` header as it came; raises what ``bearer_token`` raises but for its form."""
     credentials: str | bytes | None = None
     for name, field in headers:
-        if len(name) == _LENGTH and _is_authorization(name):
+        if len(name) == _LENGTH and (name in _NAMES or name.lower() in _NAMES):
             if credentials is not None:
                 raise InvalidRequestError("duplicate")
             credentials = field
     if credentials is None:
         raise MissingTokenError
+    return credentials
+
+
+def token_of(credentials: str | bytes) -> str:
+    """The token that the value of the header holds; raises what ``bearer_token`` raises for its form."""
     if isinstance(credentials, bytes):
         credentials = credentials.decode("latin-1")
     found = _BEARER.fullmatch(credentials)
     if found is None:
         raise _refusal(credentials)
     return found[1]
-
-
-def _is_authorization(name: str | bytes) -> bool:
-    return name.lower() == (b"authorization" if isinstance(name, bytes) else "authorization")
 
 
 def _refusal(credentials: str) -> InvalidRequestError | MissingTokenError:

@@ -26,7 +26,7 @@ from authcache_middleware.cache.outage import OutagePolicy
 from authcache_middleware.cache.refresh import Refresher, refresh_window_ms
 from authcache_middleware.cache.store import REDIS_GONE, Store
 from authcache_middleware.errors import UnavailableError, frames_of
-from authcache_middleware.events import FillRefused, Hit, Miss, Reporter
+from authcache_middleware.events import FillRefused, Miss, Reporter
 from authcache_middleware.runtime import Cell, Clock, Runtime, Work
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (
@@ -96,15 +96,8 @@ class UserFlow:
         self._flights = Flights(runtime, clock.monotonic)
         self._told: set[str] = set()
 
-    def remembered(self, subject: str) -> Record | None:
-        """The subject's record, if trusted memory holds it. A plain function: it takes no lock and never waits."""
-        record = self._memory.record(self._keys.record(subject))
-        if record is not None:
-            self._reporter.memory_hit()
-        return record
-
     async def record(self, subject: str) -> Record:
-        """The subject's record; within ``deadline`` seconds, or ``UnavailableError``.
+        """The subject's record, where memory has none; within ``deadline`` seconds, or ``UnavailableError``.
 
         On the blocking face a load that was begun in time is waited for, since nothing can interrupt it.
         """
@@ -115,7 +108,7 @@ class UserFlow:
             if not self._flights.has_younger_than(key, self._waits.lease):
                 record = await self._stored(key, subject)
                 if record is not None:
-                    self._reporter.tell(Hit("redis"))
+                    self._reporter.redis_hit()
                     return record
             self._reporter.tell(Miss())
             return await self._shared(key, subject, deadline)

@@ -14,19 +14,19 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Final, final
 
-from authcache_middleware.bounded import BoundedMap
+from authcache_middleware.bounded import BoundedMap, Kept
 from authcache_middleware.users.record import Record
 
-__all__ = ["Memory", "Reading"]
+__all__ = ["Entry", "Memory", "Reading"]
 
 _NEVER: Final = -math.inf
 
 
 @final
-class _Entry:
-    """A record and until when it may be used; never changed."""
+class Entry(Kept):
+    """A record and until when it may be used."""
 
-    __slots__ = ("ends", "record", "until")
+    __slots__ = ("ends", "ready", "record", "until")
 
     def __init__(self, record: Record, until: float, ends: float) -> None:
         self.record = record
@@ -34,6 +34,8 @@ class _Entry:
         """When this memory lets go of it."""
         self.ends = ends
         """When the record itself ends."""
+        self.ready: Any = None
+        """What whoever asks has made of the record, so that it is made once; it goes when the record goes."""
 
 
 @final
@@ -61,7 +63,7 @@ class Memory:
         now: Callable[[], float],
         mutex: AbstractContextManager[Any],
     ) -> None:
-        self._records: BoundedMap[str, _Entry] = BoundedMap(entries)
+        self._records: BoundedMap[str, Entry] = BoundedMap(entries)
         self._ttl = ttl
         self._max_staleness = max_staleness
         self._now = now
@@ -73,8 +75,8 @@ class Memory:
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._went_stale = _NEVER
 
-    def record(self, key: str) -> Record | None:
-        """The record, if there is one and it may be trusted. Takes no lock and never waits.
+    def entry(self, key: str) -> Entry | None:
+        """The entry, if there is one and it may be trusted. Takes no lock and never waits.
 
         Trust is looked at first: an entry that was fetched before might have been taken away, and trust renewed, while
         this thread was not running.
@@ -83,7 +85,7 @@ class Memory:
         if now > self._trusted_until:
             return None
         entry = self._records.get(key)
-        return entry.record if entry is not None and now < entry.until else None
+        return entry if entry is not None and now < entry.until else None
 
     def stale_record(self, key: str, most: float) -> Record | None:
         """The record although memory is not trusted, if it was no longer than ``most`` seconds ago.
@@ -125,7 +127,7 @@ class Memory:
         with self._mutex:
             fresh = not reading.is_marked and reading.epoch == self._epoch and now <= self._trusted_until
             if fresh and seconds > 0:
-                self._records.put(reading.key, _Entry(record, now + min(seconds, self._ttl), now + ends_in))
+                self._records.put(reading.key, Entry(record, now + min(seconds, self._ttl), now + ends_in))
 
     def end(self, reading: Reading) -> None:
         """The reader is done, whatever became of his GET."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, finish, is_async_callable
@@ -64,10 +64,7 @@ class BlockingRuntime:
         if is_async_callable(function):
             raise ConfigurationError(argument, "is async: the blocking face needs a plain function")
 
-    @staticmethod
-    def place() -> object:
-        """The process: a forked child has another."""
-        return os.getpid()
+    place: ClassVar[Callable[[], object]] = staticmethod(os.getpid)  # a forked child has another
 
     def is_over(self) -> bool:
         """Whether this is a child, which has none of the threads that its parent's runtime served."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, WorkClosedError, is_async_callable
 
@@ -72,10 +72,7 @@ class AsyncRuntime:
     def refuse(argument: str, function: Callable[..., object]) -> None:
         """Nothing: what is not awaited here runs in a thread."""
 
-    @staticmethod
-    def place() -> object:
-        """The running event loop."""
-        return asyncio.get_running_loop()
+    place: ClassVar[Callable[[], object]] = staticmethod(asyncio.get_running_loop)
 
     def is_over(self) -> bool:
         """Whether the loop has been closed."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 __all__ = [
     "Background",
@@ -139,10 +139,8 @@ class Runtime(Protocol):
         """Let that much time pass."""
         ...
 
-    @staticmethod
-    def place() -> object:
-        """Where the caller runs, his event loop or his process: a runtime is only good for the place it was made in."""
-        ...
+    place: ClassVar[Callable[[], object]]
+    """Where the caller runs, his event loop or his process: a runtime is only good for the place it was made in."""
 
     def is_over(self) -> bool:
         """Whether its place is gone, and with it all that was waiting there."""

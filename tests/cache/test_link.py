@@ -139,7 +139,7 @@ class World:
 
     def look(self, key: str = "user:1") -> None:
         """Note whether memory is trusted, and whether it answers for the key."""
-        self.seen.append((self.memory.is_trusted, self.memory.record(key) is not None))
+        self.seen.append((self.memory.is_trusted, self.memory.entry(key) is not None))
 
 
 @pytest.fixture(autouse=True)

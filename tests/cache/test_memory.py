@@ -39,8 +39,8 @@ def keep(memory, key="user:1", *, seconds=100.0) -> None:
 
 def test_what_was_read_is_answered(memory) -> None:
     keep(memory)
-    assert memory.record("user:1") == record()
-    assert memory.record("user:2") is None
+    assert memory.entry("user:1").record == record()
+    assert memory.entry("user:2") is None
     assert len(memory) == 1
 
 
@@ -49,10 +49,10 @@ def test_an_entry_ends_with_its_time_or_the_ttl_of_memory(memory, clock, seconds
     keep(memory, seconds=seconds)
     clock.advance(life - 0.5)
     memory.credit(NODE, clock.monotonic())
-    assert memory.record("user:1") is not None
+    assert memory.entry("user:1") is not None
     clock.advance(0.5)
     memory.credit(NODE, clock.monotonic())
-    assert memory.record("user:1") is None
+    assert memory.entry("user:1") is None
 
 
 def test_a_record_that_is_to_be_refreshed_is_not_kept(memory) -> None:
@@ -67,7 +67,7 @@ def test_what_changed_while_it_was_read_is_not_kept(memory) -> None:
     reading = memory.begin("user:1")
     memory.drop("user:1")
     memory.keep(reading, record(), seconds=100, ends_in=100)
-    assert memory.record("user:1") is None
+    assert memory.entry("user:1") is None
 
 
 def test_every_reader_of_the_key_is_marked_and_no_other(memory) -> None:
@@ -76,8 +76,8 @@ def test_every_reader_of_the_key_is_marked_and_no_other(memory) -> None:
     for reading in (first, second, other):
         memory.keep(reading, record(), seconds=100, ends_in=100)
         memory.end(reading)
-    assert memory.record("user:1") is None
-    assert memory.record("user:2") is not None
+    assert memory.entry("user:1") is None
+    assert memory.entry("user:2") is not None
     assert memory._readers == {}
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_kept_across_a_flush_or_a_loss(memory, clock, happens) -> Non
     memory.credit(NODE, clock.monotonic())
     memory.keep(reading, record(), seconds=100, ends_in=100)
     memory.end(reading)
-    assert memory.record("user:1") is None
+    assert memory.entry("user:1") is None
 
 
 def test_nobody_registers_while_memory_is_not_trusted(memory, clock) -> None:
@@ -101,7 +101,7 @@ def test_what_was_read_is_not_kept_once_trust_has_gone(memory, clock) -> None:
     clock.advance(1.5)
     memory.keep(reading, record(), seconds=100, ends_in=100)
     memory.credit(NODE, clock.monotonic())
-    assert memory.record("user:1") is None
+    assert memory.entry("user:1") is None
 
 
 # -- what the links hear
@@ -112,10 +112,10 @@ def test_what_is_heard_is_dropped(memory) -> None:
     keep(memory, "user:2")
     memory.drop("user:1")
     memory.drop("user:unknown")
-    assert memory.record("user:1") is None
-    assert memory.record("user:2") is not None
+    assert memory.entry("user:1") is None
+    assert memory.entry("user:2") is not None
     memory.flush()
-    assert memory.record("user:2") is None
+    assert memory.entry("user:2") is None
 
 
 # -- the trust fence
@@ -124,18 +124,18 @@ def test_what_is_heard_is_dropped(memory) -> None:
 def test_memory_is_trusted_for_the_bound_and_no_longer(memory, clock) -> None:
     keep(memory)
     clock.advance(1.0)
-    assert memory.record("user:1") is not None
+    assert memory.entry("user:1") is not None
     clock.advance(0.001)
-    assert memory.record("user:1") is None
+    assert memory.entry("user:1") is None
     assert not memory.is_trusted
     memory.credit(NODE, clock.monotonic() - 0.5)
-    assert memory.record("user:1") is not None, "the same link heard everything meanwhile"
+    assert memory.entry("user:1") is not None, "the same link heard everything meanwhile"
 
 
 def test_a_lost_link_ends_trust_at_once(memory) -> None:
     keep(memory)
     memory.lose(NODE)
-    assert memory.record("user:1") is None
+    assert memory.entry("user:1") is None
 
 
 def test_all_links_must_have_been_heard(memory, clock) -> None:

@@ -23,6 +23,7 @@ from authcache_middleware.redis.connect import Opened
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.policy import is_active, judge, token_mark
+from authcache_middleware.users.record import Record
 
 MAX_STALENESS = 1.0
 STEPS = 3000
@@ -303,10 +304,14 @@ class Process:
 
     # -- what is asked of the package
 
+    def recall(self, subject: str) -> Record | None:
+        entry = self.engine.memory.entry(UserKeys().record(subject))
+        return None if entry is None else entry.record
+
     async def request(self, subject: str, token: Token) -> None:
         users = self.engine.users
         request = self.world.reference.request(self.place, users, subject, token)
-        record, source = users.remembered(subject), "memory"
+        record, source = self.recall(subject), "memory"
         if record is None:
             source = "redis"
             try:
@@ -369,7 +374,7 @@ class Process:
                 raise ViolationError(f"{self.place.name}, when all is quiet: {name} {rest}")
 
     async def ask_again(self, subject: str) -> None:
-        record = self.engine.users.remembered(subject) or await self.engine.users.record(subject)
+        record = self.recall(subject) or await self.engine.users.record(subject)
         self.world.counts["quiet"] += self.world.reference.knows(record)
 
     def _tell(self, what: str) -> None:
