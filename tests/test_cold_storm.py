@@ -135,6 +135,7 @@ def storm(request) -> Callable[..., Database]:
             try:
                 for _ in range(2):  # what the first loads, the second keeps in memory
                     face.ask(asked_by(users), None)
+                assert (face.stats().unavailable, face.stats().refused) == (0, 0)
                 assert set(database.loads.values()) == {1}
                 wait_until(lambda: face.stats().memory_trusted)
                 database.forget_counts()

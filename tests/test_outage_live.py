@@ -11,13 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from faces import driven, headers, token_for
+from faces import Driver, driven, headers, token_for
 
 from authcache_middleware import UnavailableError
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.testing.server import free_port
 
 FACES = ["async", "blocking"]
+
+
+def all_at_once(face: str, driver: Driver, requests: list[Any]) -> list[Any]:
+    if face == "blocking":
+        with ThreadPoolExecutor(len(requests)) as threads:
+            return list(threads.map(driver.face.authenticate, requests))
+
+    async def ask_all() -> list[Any]:
+        return await asyncio.gather(*map(driver.face.authenticate, requests))
+
+    return driver._run(ask_all())
 
 
 class Hangup(socketserver.ThreadingTCPServer):
@@ -89,15 +100,19 @@ def test_five_hundred_at_once_ask_the_database_through_the_cap(face) -> None:
     options = {"load_user": load, "on_outage": "load", "outage_concurrency": 8, **patient}
     requests = [headers(token_for(str(number))) for number in range(500)]
     with driven(face, f"redis://127.0.0.1:{free_port()}", **options) as driver:
-        if face == "async":
-
-            async def ask_all() -> list[Any]:
-                return await asyncio.gather(*map(driver.face.authenticate, requests))
-
-            answers = driver._run(ask_all())
-        else:
-            with ThreadPoolExecutor(len(requests)) as threads:
-                answers = list(threads.map(driver.face.authenticate, requests))
+        answers = all_at_once(face, driver, requests)
         assert [answer.user.name for answer in answers] == [str(number) for number in range(500)]
         assert at_once == [0, 8]
         assert driver.face.stats().outage_answers == driver.face.stats().loads == 500
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_more_at_once_than_connections_wait_for_one(face, redis_url, prefix, client) -> None:
+    patient = {"deadline": 100.0, "loader_timeout": 20.0, "store_timeout": 10.0}
+    options = {"load_user": lambda user_id: {"name": user_id}, "prefix": prefix, "max_connections": 2, **patient}
+    requests = [headers(token_for(str(number))) for number in range(100)]
+    with driven(face, redis_url, **options) as driver:
+        opened = client.info("stats")["total_connections_received"]
+        assert [answer.user.name for answer in all_at_once(face, driver, requests)] == list(map(str, range(100)))
+        assert driver.face.stats().outages == driver.face.stats().unavailable == 0
+        assert client.info("stats")["total_connections_received"] - opened <= 2

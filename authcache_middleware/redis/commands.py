@@ -10,12 +10,15 @@ from redis.exceptions import RedisError, ResponseError
 from authcache_middleware.cache.store import REDIS_GONE
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.redis.breaker import Breaker
-from authcache_middleware.runtime import at_most
+from authcache_middleware.runtime import Places, at_most
 from authcache_middleware.users.record import ForeignValueError
 
 __all__ = ["AsyncCalls", "BlockingCalls", "Calls", "RedisCommands"]
 
 _LEAST_WAIT_MS: Final = 1
+_PLACE_WAIT: Final = 1.0
+_NO_CONNECTION_LEFT: Final = ("Too many connections", "No connection available.")
+_CONGESTED: Final = "too many ask Redis at once"
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -97,21 +100,60 @@ class BlockingCalls:
 
 @final
 class RedisCommands:
-    """``Commands`` over either way of calling."""
+    """``Commands`` over either way of calling.
 
-    def __init__(self, calls: Calls, breaker: Breaker) -> None:
+    ``places``: as many as the client has connections. Without them a pool that is used up by too many requests at once
+    would look like a Redis that is gone, and be made one by the breaker.
+    """
+
+    def __init__(self, calls: Calls, breaker: Breaker, places: Places | None = None) -> None:
         self._calls = calls
         self._execute = calls.execute
         self._breaker = breaker
+        self._places = places
 
     async def send(self, *command: str | bytes | int) -> Any:
         """See ``Commands``."""
         if not self._breaker.admits():
             raise UnavailableError(REDIS_GONE)
-        return await self.insist(*command)
+        if self._places is None:
+            return await self._answer(*command)
+        is_probe = self._breaker.is_open
+        await self._enter(self._places)
+        try:
+            if self._breaker.is_open and not is_probe:  # while this one waited
+                raise UnavailableError(REDIS_GONE)
+            return await self._answer(*command)
+        finally:
+            self._places.leave()
 
     async def insist(self, *command: str | bytes | int) -> Any:
         """See ``Commands``."""
+        if self._places is None:
+            return await self._answer(*command)
+        await self._enter(self._places)
+        try:
+            return await self._answer(*command)
+        finally:
+            self._places.leave()
+
+    async def insist_and_wait(self, *command: str | bytes | int, replicas: int) -> Any:
+        """See ``Commands``."""
+        if self._places is None:
+            return await self._confirmed_answer(*command, replicas=replicas)
+        await self._enter(self._places)
+        try:
+            return await self._confirmed_answer(*command, replicas=replicas)
+        finally:
+            self._places.leave()
+
+    async def _enter(self, places: Places) -> None:
+        try:
+            await places.enter(_PLACE_WAIT)
+        except TimeoutError:
+            raise UnavailableError(REDIS_GONE if self._breaker.is_open else _CONGESTED) from None
+
+    async def _answer(self, *command: str | bytes | int) -> Any:
         try:
             reply = await self._execute(*command)
         except Exception as exc:
@@ -119,8 +161,7 @@ class RedisCommands:
         self._breaker.succeeded()
         return reply
 
-    async def insist_and_wait(self, *command: str | bytes | int, replicas: int) -> Any:
-        """See ``Commands``."""
+    async def _confirmed_answer(self, *command: str | bytes | int, replicas: int) -> Any:
         failed: Exception | None = None
         try:
             reply, reached = await self._calls.execute_and_wait(*command, replicas=replicas)
@@ -143,6 +184,8 @@ class RedisCommands:
             self._breaker.succeeded()  # it answers
             if "WRONGTYPE" in str(error):  # a script's error has other words around it
                 return ForeignValueError("another type")
+        elif str(error) in _NO_CONNECTION_LEFT:  # of a ready client's own pool: nothing was asked
+            return UnavailableError(_CONGESTED)
         else:
             self._breaker.failed()
             if not isinstance(error, RedisError | OSError):  # a cluster without slots; a pool closed under a command

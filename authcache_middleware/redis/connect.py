@@ -17,7 +17,7 @@ from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
 from authcache_middleware.redis.primaries import OnePrimary, SingleServer
 from authcache_middleware.redis.store import RedisStore
-from authcache_middleware.runtime import is_async_callable
+from authcache_middleware.runtime import AsyncPlaces, BlockingPlaces, is_async_callable
 
 __all__ = ["Opened", "RedisTarget"]
 
@@ -68,7 +68,8 @@ class RedisTarget:
         """A store for the running loop, or for this process."""
         client, owned = self._client(), isinstance(self._source, str)
         calls_class = AsyncCalls if self._asynchronous else BlockingCalls
-        commands = RedisCommands(calls_class(client, timeout=self._timeout, owned=owned), breaker)
+        places = (AsyncPlaces if self._asynchronous else BlockingPlaces)(self._max_connections) if owned else None
+        commands = RedisCommands(calls_class(client, timeout=self._timeout, owned=owned), breaker, places)
         pool = getattr(client, "connection_pool", None)
         # keys of one command must be of one node
         gathers = self._asynchronous and pool is not None

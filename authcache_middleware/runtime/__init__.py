@@ -5,12 +5,13 @@ does: it blocks the calling thread (or greenlet, where gevent has patched it) in
 of them to its end with a single ``send``.
 """
 
-from authcache_middleware.runtime.in_a_thread import BlockingRuntime
-from authcache_middleware.runtime.on_a_loop import AsyncRuntime, at_most
+from authcache_middleware.runtime.in_a_thread import BlockingPlaces, BlockingRuntime
+from authcache_middleware.runtime.on_a_loop import AsyncPlaces, AsyncRuntime, at_most
 from authcache_middleware.runtime.ports import (
     Background,
     Cell,
     Clock,
+    Places,
     Runtime,
     Stop,
     SystemClock,
@@ -22,11 +23,14 @@ from authcache_middleware.runtime.ports import (
 from authcache_middleware.runtime.together import Together
 
 __all__ = [
+    "AsyncPlaces",
     "AsyncRuntime",
     "Background",
+    "BlockingPlaces",
     "BlockingRuntime",
     "Cell",
     "Clock",
+    "Places",
     "Runtime",
     "Stop",
     "SystemClock",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, finish, is_async_callable
 
-__all__ = ["BlockingRuntime"]
+__all__ = ["BlockingPlaces", "BlockingRuntime"]
 
 T = TypeVar("T")
 
@@ -112,23 +112,32 @@ class _EventCell(Generic[T]):
         return self._value
 
 
-class _DirectWork:
-    def __init__(self, function: Callable[..., object], places: int) -> None:
-        self._function = function
-        self._places = threading.BoundedSemaphore(places)
+class BlockingPlaces:
+    """A semaphore for threads or greenlets."""
+
+    def __init__(self, places: int) -> None:
+        self._semaphore = threading.BoundedSemaphore(places)
 
     async def enter(self, timeout: float) -> None:
-        if not self._places.acquire(timeout=timeout):
+        """See ``Places``."""
+        if not self._semaphore.acquire(timeout=timeout):
             raise TimeoutError
+
+    def leave(self) -> None:
+        """See ``Places``."""
+        self._semaphore.release()
+
+
+class _DirectWork(BlockingPlaces):
+    def __init__(self, function: Callable[..., object], places: int) -> None:
+        super().__init__(places)
+        self._function = function
 
     async def call(self, *arguments: Any) -> object:
         try:
             return self._function(*arguments)
         finally:
             self.leave()
-
-    def leave(self) -> None:
-        self._places.release()
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, WorkClosedError, is_async_callable
 
-__all__ = ["AsyncRuntime", "at_most"]
+__all__ = ["AsyncPlaces", "AsyncRuntime", "at_most"]
 
 T = TypeVar("T")
 
@@ -120,13 +120,14 @@ class _FutureCell(Generic[T]):
             return await asyncio.shield(self._future)
 
 
-class _Places:
-    """A semaphore of the event loop whose waiting has an end."""
+class AsyncPlaces:
+    """A semaphore of the event loop whose waiting has an end; who came first gets in first."""
 
     def __init__(self, places: int) -> None:
         self._semaphore = asyncio.Semaphore(places)
 
     async def enter(self, timeout: float) -> None:
+        """See ``Places``."""
         if not self._semaphore.locked():
             await self._semaphore.acquire()  # free: does not suspend, needs no timer
             return
@@ -134,10 +135,11 @@ class _Places:
             await self._semaphore.acquire()
 
     def leave(self) -> None:
+        """See ``Places``."""
         self._semaphore.release()
 
 
-class _AwaitedWork(_Places):
+class _AwaitedWork(AsyncPlaces):
     def __init__(self, function: Callable[..., Awaitable[object]], places: int, timeout: float) -> None:
         super().__init__(places)
         self._function = function
@@ -159,7 +161,7 @@ class _AwaitedWork(_Places):
         """Nothing is held open."""
 
 
-class _ThreadedWork(_Places):
+class _ThreadedWork(AsyncPlaces):
     def __init__(self, function: Callable[..., object], places: int, timeout: float) -> None:
         super().__init__(places)
         self._function = function

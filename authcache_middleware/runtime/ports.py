@@ -13,6 +13,7 @@ __all__ = [
     "Background",
     "Cell",
     "Clock",
+    "Places",
     "Runtime",
     "Stop",
     "SystemClock",
@@ -61,6 +62,18 @@ class Cell(Protocol[T]):
 
 class WorkClosedError(Exception):
     """A function was not called, since the places at it are closed."""
+
+
+class Places(Protocol):
+    """A fixed number of places, so that only so many do something at once."""
+
+    async def enter(self, timeout: float) -> None:
+        """Take a place; ``TimeoutError`` when none is free after that many seconds."""
+        ...
+
+    def leave(self) -> None:
+        """Give it back."""
+        ...
 
 
 class Work(Protocol):

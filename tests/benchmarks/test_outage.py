@@ -45,7 +45,7 @@ def test_its_bounds_hold(way, face):
     [
         ("redis.breaker as b; b._PAUSE = 0.0", "more attempts to connect"),
         ("cache.outage as o; o.OutageAnswer = None", "neither 200 nor 503"),
-        ("runtime.on_a_loop as r; r._Places.enter = lambda self, _: r.asyncio.sleep(0)", "more loads at once"),
+        ("runtime.on_a_loop as r; r.AsyncPlaces.enter = lambda self, _: r.asyncio.sleep(0)", "more loads at once"),
     ],
     ids=["no pause", "no fallback", "no cap"],
 )

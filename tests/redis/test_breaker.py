@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from authcache_middleware.cache.store import REDIS_GONE
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.events import OutageBegan, OutageEnded, Reporter
 from authcache_middleware.redis.breaker import Breaker
@@ -153,6 +155,8 @@ def made(request, world):
         (ResponseError("ERR user_script: WRONGTYPE Operation"), ForeignValueError, True),
         (ResponseError("NOPERM no"), UnavailableError, True),
         (RedisConnectionError("gone"), UnavailableError, False),
+        (RedisConnectionError("Too many connections"), UnavailableError, True),
+        (RedisConnectionError("No connection available."), UnavailableError, True),
         (RedisTimeoutError("late"), UnavailableError, False),
         (OSError("network"), UnavailableError, False),
         (RedisClusterException("no slots"), UnavailableError, False),
@@ -212,6 +216,58 @@ def test_replicas_must_confirm_on_the_connection_that_wrote(made) -> None:
         run(commands.insist_and_wait("DEL", "user:1", replicas=2))
     assert "user:1" not in str(caught.value)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+class Full:
+    """Places that are all taken; ``meanwhile`` is called in the wait."""
+
+    def __init__(self, meanwhile=lambda: None, *, in_the_end: bool = False) -> None:
+        self.meanwhile, self.in_the_end, self.left = meanwhile, in_the_end, 0
+
+    async def enter(self, timeout: float) -> None:
+        assert timeout > 0
+        self.meanwhile()
+        if not self.in_the_end:
+            raise TimeoutError
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+def test_too_many_at_once_are_no_outage(world) -> None:
+    client, places = Client(), Full()
+    commands = RedisCommands(BlockingCalls(client, timeout=0.25, owned=True), world.breaker, places)
+    for send in (commands.send, commands.insist, partial(commands.insist_and_wait, replicas=1)) * 2:
+        with pytest.raises(UnavailableError) as caught:
+            finish(send("DEL", "user:1"))
+        assert caught.value.reason != REDIS_GONE
+    assert (client.sent, places.left) == ([], 0)
+    assert not world.breaker.is_open
+
+
+@pytest.mark.parametrize("in_the_end", [True, False])
+def test_who_waited_while_redis_went_does_not_ask_it(world, in_the_end) -> None:
+    def go() -> None:
+        for _ in range(3):
+            world.breaker.failed()
+
+    client, places = Client(), Full(go, in_the_end=in_the_end)
+    commands = RedisCommands(BlockingCalls(client, timeout=0.25, owned=True), world.breaker, places)
+    with pytest.raises(UnavailableError) as caught:
+        finish(commands.send("GET", "user:1"))
+    assert caught.value.reason == REDIS_GONE
+    assert (client.sent, places.left) == ([], int(in_the_end))
+
+
+def test_the_probe_of_an_open_breaker_asks_it(world) -> None:
+    for _ in range(3):
+        world.breaker.failed()
+    world.clock.advance(0.5)
+    client, places = Client(), Full(in_the_end=True)
+    commands = RedisCommands(BlockingCalls(client, timeout=0.25, owned=True), world.breaker, places)
+    assert finish(commands.send("GET", "user:1")) == b"reply"
+    assert (client.sent, places.left) == ([("GET", "user:1")], 1)
+    assert not world.breaker.is_open
 
 
 @pytest.fixture(autouse=True)
