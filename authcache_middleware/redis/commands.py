@@ -16,7 +16,6 @@ from authcache_middleware.users.record import ForeignValueError
 __all__ = ["AsyncCalls", "BlockingCalls", "Calls", "RedisCommands"]
 
 _LEAST_WAIT_MS: Final = 1
-_PLACE_WAIT: Final = 1.0
 _NO_CONNECTION_LEFT: Final = ("Too many connections", "No connection available.")
 _CONGESTED: Final = "too many ask Redis at once"
 
@@ -102,15 +101,19 @@ class BlockingCalls:
 class RedisCommands:
     """``Commands`` over either way of calling.
 
-    ``places``: as many as the client has connections. Without them a pool that is used up by too many requests at once
-    would look like a Redis that is gone, and be made one by the breaker.
+    ``places``: as many as the client has connections; a command waits for one for ``place_wait`` seconds at most.
+    Without them a pool that is used up by too many requests at once would look like a Redis that is gone, and be made
+    one by the breaker.
     """
 
-    def __init__(self, calls: Calls, breaker: Breaker, places: Places | None = None) -> None:
+    def __init__(
+        self, calls: Calls, breaker: Breaker, places: Places | None = None, *, place_wait: float = 1.0
+    ) -> None:
         self._calls = calls
         self._execute = calls.execute
         self._breaker = breaker
         self._places = places
+        self._place_wait = place_wait
 
     async def send(self, *command: str | bytes | int) -> Any:
         """See ``Commands``."""
@@ -149,7 +152,7 @@ class RedisCommands:
 
     async def _enter(self, places: Places) -> None:
         try:
-            await places.enter(_PLACE_WAIT)
+            await places.enter(self._place_wait)
         except TimeoutError:
             raise UnavailableError(REDIS_GONE if self._breaker.is_open else _CONGESTED) from None
 

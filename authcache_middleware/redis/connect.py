@@ -22,6 +22,7 @@ from authcache_middleware.runtime import AsyncPlaces, BlockingPlaces, is_async_c
 __all__ = ["Opened", "RedisTarget"]
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_COMMANDS_AHEAD: Final = 4  # whose longest time is waited for, at most, until a connection is free
 _READS_ELSEWHERE: Final = ("read_from_replicas", "load_balancing_strategy")
 
 _log = logging.getLogger("authcache_middleware")
@@ -69,7 +70,8 @@ class RedisTarget:
         client, owned = self._client(), isinstance(self._source, str)
         calls_class = AsyncCalls if self._asynchronous else BlockingCalls
         places = (AsyncPlaces if self._asynchronous else BlockingPlaces)(self._max_connections) if owned else None
-        commands = RedisCommands(calls_class(client, timeout=self._timeout, owned=owned), breaker, places)
+        calls = calls_class(client, timeout=self._timeout, owned=owned)
+        commands = RedisCommands(calls, breaker, places, place_wait=_COMMANDS_AHEAD * self._timeout)
         pool = getattr(client, "connection_pool", None)
         # keys of one command must be of one node
         gathers = self._asynchronous and pool is not None
@@ -82,7 +84,7 @@ class RedisTarget:
         if not isinstance(self._source, str):
             return self._source
         module: Any = redis.asyncio if self._asynchronous else redis
-        return module.Redis.from_pool(module.BlockingConnectionPool.from_url(self._source, **self._settings()))
+        return module.Redis.from_pool(module.ConnectionPool.from_url(self._source, **self._settings()))
 
     def _settings(self) -> dict[str, Any]:
         # RESP2: under RESP3 redis-py 8.1 hands out connections that the server has closed. One retry covers a
@@ -93,7 +95,6 @@ class RedisTarget:
             "decode_responses": False,
             "encoding": "utf-8",
             "max_connections": self._max_connections,
-            "timeout": self._timeout,
             "socket_timeout": self._timeout,
             "socket_connect_timeout": self._connect_timeout,
             "retry_on_timeout": False,
