@@ -125,7 +125,8 @@ def storm(request) -> Callable[..., Database]:
 
     def run(count: int, *, cap: int, takes: float) -> Database:
         database = Database()
-        patient = {"deadline": 100.0, "store_timeout": 10.0, "loader_timeout": 20.0}  # what is slow here is the machine
+        # what is slow here is the machine
+        patient = {"deadline": 100.0, "store_timeout": 10.0, "connect_timeout": 10.0, "loader_timeout": 20.0}
         options = settings(max_staleness=5.0, loader_concurrency=cap, **patient)
         users = [str(number) for number in range(count)]
         random.Random(3).shuffle(users)

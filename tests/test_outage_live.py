@@ -108,7 +108,7 @@ def test_five_hundred_at_once_ask_the_database_through_the_cap(face) -> None:
 
 @pytest.mark.parametrize("face", FACES)
 def test_more_at_once_than_connections_wait_for_one(face, redis_url, prefix, client) -> None:
-    patient = {"deadline": 100.0, "loader_timeout": 20.0, "store_timeout": 10.0}
+    patient = {"deadline": 100.0, "loader_timeout": 20.0, "store_timeout": 10.0, "connect_timeout": 10.0}
     options = {"load_user": lambda user_id: {"name": user_id}, "prefix": prefix, "max_connections": 2, **patient}
     requests = [headers(token_for(str(number))) for number in range(100)]
     with driven(face, redis_url, **options) as driver:
