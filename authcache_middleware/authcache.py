@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
@@ -80,7 +81,7 @@ class _Story(Generic[UserT]):
     def _begin(self) -> None:
         """Nothing known, nothing open: also in a forked child, whose copies belong to its parent."""
         self._engines: dict[object, Engine] = {}
-        self._starting = self._runtime.mutex()
+        self._starting: dict[str, AbstractContextManager[Any]] = {}
         self._reporter = Reporter(self._options.observers)
         self._tokens = RememberedTokens(
             self._verifier,
@@ -241,7 +242,9 @@ class _Story(Generic[UserT]):
         for other, engine in list(self._engines.items()):  # a closed loop's, or a forked child's parent's
             if engine.runtime.is_over():
                 self._engines.pop(other, None)
-        with self._starting:  # an engine has links: there must be one
+        # The lock is made when it is first wanted. One that was made before gevent patched threads, as it does in
+        # gunicorn's preloaded workers, would block all greenlets: making an engine lets others run.
+        with self._starting.setdefault("lock", self._runtime.mutex()):  # an engine has links: there must be one
             if place not in self._engines:
                 self._engines[place] = Engine(
                     self._runtime(), self._opened(), self._keys, self._options, self._reporter

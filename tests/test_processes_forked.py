@@ -119,6 +119,22 @@ print("well")
 """
 )
 
+PATCHED_LATE = (
+    COMMON
+    + """
+auth = AuthCache(url, load_user=lambda _: {"name": "Ann"}, **settings(prefix=prefix, max_staleness=1.0))
+from gevent import monkey
+monkey.patch_all()
+import gevent
+
+asking = [gevent.spawn(auth.authenticate, HEADERS) for _ in range(10)]
+assert {greenlet.get(timeout=20).user.name for greenlet in asking} == {"Ann"}
+wait_until(lambda: auth.stats().memory_trusted and auth.authenticate(HEADERS) and auth.recall(HEADERS) is not None)
+auth.close()
+print("well")
+"""
+)
+
 
 def run(program: str, *arguments: str) -> None:
     ended = subprocess.run(
@@ -139,3 +155,8 @@ def test_a_forked_child_begins_anew_and_its_parent_goes_on(redis_url, prefix) ->
 
 def test_under_gevent_nothing_blocks_and_the_link_is_a_greenlet(redis_url, prefix) -> None:
     run(GREENLETS, redis_url, prefix)
+
+
+def test_gevent_may_patch_after_the_constructor(redis_url, prefix) -> None:
+    """As gunicorn does in workers that were forked with ``--preload``: the locks of the constructor are real ones."""
+    run("import warnings; warnings.simplefilter('ignore')\n" + PATCHED_LATE, redis_url, prefix)
