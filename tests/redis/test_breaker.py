@@ -16,6 +16,7 @@ from authcache_middleware.errors import UnavailableError
 from authcache_middleware.events import OutageBegan, OutageEnded, Reporter
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
+from authcache_middleware.redis.primaries import OnePrimary
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.users.record import ForeignValueError
@@ -267,6 +268,19 @@ def test_the_probe_of_an_open_breaker_asks_it(world) -> None:
     commands = RedisCommands(BlockingCalls(client, timeout=0.25, owned=True), world.breaker, places)
     assert finish(commands.send("GET", "user:1")) == b"reply"
     assert (client.sent, places.left) == ([("GET", "user:1")], 1)
+    assert not world.breaker.is_open
+
+
+def test_a_link_s_beacon_is_sent_behind_an_open_breaker_and_closes_it(made, world) -> None:
+    """A link gets that far only where the server answers, and need not wait for a request to find that out."""
+    client, commands, run = made(1)
+    primary = OnePrimary(pool=None, commands=commands, asynchronous=isinstance(client, AsyncClient))
+    for _ in range(3):
+        world.breaker.failed()
+    with pytest.raises(UnavailableError):
+        run(commands.send("GET", "user:1"))
+    run(primary.touch("beacon", ttl_ms=5))
+    assert client.sent == [("SET", "beacon", "", "PX", 5)]
     assert not world.breaker.is_open
 
 
