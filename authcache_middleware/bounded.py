@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, final
 
 __all__ = ["BoundedMap", "Kept"]
@@ -32,13 +33,17 @@ class BoundedMap(Generic[K, V]):
 
     That is nearly the least recently used one, and asking costs no more than a mark: ``get`` changes no structure, so
     it needs no lock. Everything else does, and it is the caller's. The hand passes 32 entries at most at a time and
-    then takes the one it stands at, so that no insertion takes long, however many there are.
+    then takes the one it stands at, so that no insertion takes long, however many there are. ``evicted`` is handed what
+    had to make room.
     """
 
-    __slots__ = ("_free", "_hand", "_kept", "_most", "_most_weight", "_ring", "_weight")
+    __slots__ = ("_evicted", "_free", "_hand", "_kept", "_most", "_most_weight", "_ring", "_weight")
 
-    def __init__(self, most: int, most_weight: int | None = None) -> None:
+    def __init__(
+        self, most: int, most_weight: int | None = None, *, evicted: Callable[[V], None] | None = None
+    ) -> None:
         self._most = most
+        self._evicted = evicted
         self._most_weight = most_weight
         self._weight = 0
         self._kept: dict[K, V] = {}
@@ -99,6 +104,8 @@ class BoundedMap(Generic[K, V]):
                 continue
             if not value.asked or passed == _LONGEST_SWEEP:
                 self.pop(value.key)
+                if self._evicted is not None:
+                    self._evicted(value)
                 return
             value.asked = False
             passed += 1

@@ -17,7 +17,7 @@ ROOT = Path(authcache_middleware.__file__).parent
 LAYERS = [
     {"errors"},
     {"events"},
-    {"runtime", "bounded", "tokens"},
+    {"runtime", "bounded", "packed", "tokens"},
     {"users"},
     {"bearer", "cache"},
     {"redis"},

@@ -5,21 +5,28 @@ his GET is sent, what is heard marks every registered reader of that key, and on
 
 *The trust fence*: each link to a primary says up to which moment it has heard of every invalidation. Memory answers
 only while that moment is no longer ago than ``max_staleness``, on every link.
+
+The users who are asked for most, 10,000 of them, are kept as objects that answer at once; any more are packed into
+bytes again, which take less space, and which the garbage collector does not walk.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Final, final
 
 from authcache_middleware.bounded import BoundedMap, Kept
-from authcache_middleware.users.record import Record
+from authcache_middleware.packed import PackedMap
+from authcache_middleware.users.record import Record, repack_record, reread_record
 
 __all__ = ["Entry", "Memory", "Reading"]
 
 _NEVER: Final = -math.inf
+_MOST_READY: Final = 10_000
+_TIMES: Final = struct.Struct("<dd")
 
 
 @final
@@ -63,7 +70,8 @@ class Memory:
         now: Callable[[], float],
         mutex: AbstractContextManager[Any],
     ) -> None:
-        self._records: BoundedMap[str, Entry] = BoundedMap(entries)
+        self._records: BoundedMap[str, Entry] = BoundedMap(min(entries, _MOST_READY), evicted=self._pack)
+        self._packed: PackedMap[str] | None = PackedMap(entries - _MOST_READY) if entries > _MOST_READY else None
         self._ttl = ttl
         self._max_staleness = max_staleness
         self._now = now
@@ -76,7 +84,7 @@ class Memory:
         self._went_stale = _NEVER
 
     def entry(self, key: str) -> Entry | None:
-        """The entry, if there is one and it may be trusted. Takes no lock and never waits.
+        """The entry, if there is one and it may be trusted. Never waits, and takes no lock for one that is ready.
 
         Trust is looked at first: an entry that was fetched before might have been taken away, and trust renewed, while
         this thread was not running.
@@ -85,6 +93,9 @@ class Memory:
         if now > self._trusted_until:
             return None
         entry = self._records.get(key)
+        if entry is None and self._packed is not None:
+            with self._mutex:
+                entry = self._unpacked(key, self._packed)
         return entry if entry is not None and now < entry.until else None
 
     def stale_record(self, key: str, most: float) -> Record | None:
@@ -96,6 +107,8 @@ class Memory:
         with self._mutex:
             last_trusted = max(self._trusted_until, self._went_stale)
             entry = self._records.get(key)
+            if entry is None and self._packed is not None:
+                entry = self._unpacked(key, self._packed)
             return entry.record if entry is not None and now <= last_trusted + most and now < entry.ends else None
 
     @property
@@ -104,7 +117,27 @@ class Memory:
         return self._now() <= self._trusted_until
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._records) + (0 if self._packed is None else len(self._packed))
+
+    # -- what is asked for least is packed
+
+    def _pack(self, entry: Entry) -> None:
+        if self._packed is not None and self._now() < entry.ends:
+            self._packed.put(entry.key, _TIMES.pack(entry.until, entry.ends) + repack_record(entry.record))
+
+    def _unpacked(self, key: str, packed: PackedMap[str]) -> Entry | None:
+        """The entry, ready from now on."""
+        value = packed.pop(key)
+        if value is None:
+            return None
+        entry = Entry(reread_record(value[_TIMES.size :]), *_TIMES.unpack_from(value))
+        self._records.put(key, entry)
+        return entry
+
+    def _forget(self, key: str) -> None:
+        self._records.pop(key)
+        if self._packed is not None:
+            self._packed.pop(key)
 
     # -- the fill fence
 
@@ -127,6 +160,7 @@ class Memory:
         with self._mutex:
             fresh = not reading.is_marked and reading.epoch == self._epoch and now <= self._trusted_until
             if fresh and seconds > 0:
+                self._forget(reading.key)
                 self._records.put(reading.key, Entry(record, now + min(seconds, self._ttl), now + ends_in))
 
     def end(self, reading: Reading) -> None:
@@ -142,7 +176,7 @@ class Memory:
     def drop(self, key: str) -> None:
         """The key has changed."""
         with self._mutex:
-            self._records.pop(key)
+            self._forget(key)
             for reading in self._readers.get(key, ()):
                 reading.is_marked = True
             waiters = self._waiters.pop(key, ())
@@ -154,6 +188,8 @@ class Memory:
         with self._mutex:
             self._epoch += 1
             self._records.clear()
+            if self._packed is not None:
+                self._packed.clear()
             self._went_stale = _NEVER
             waiters = [wake for waiting in self._waiters.values() for wake in waiting]
             self._waiters.clear()

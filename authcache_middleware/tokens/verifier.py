@@ -103,6 +103,10 @@ class TokenVerifier:
             pass
         raise InvalidTokenError("malformed")
 
+    def recall(self, token: str, now: float) -> Claims:
+        """The claims of a token whose very text ``verify`` has let through before: its signature is not looked at."""
+        return self._read_claims(parse_object(split_token(token).claims_json, "claims"), now)[0]
+
     def window(self, claims: Claims) -> tuple[float, float]:
         """From when and until when the token of these claims, verified here, passes: wall clock, but for rounding."""
         earliest = claims.issued_at

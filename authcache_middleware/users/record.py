@@ -41,6 +41,8 @@ __all__ = [
     "new_lease",
     "pack_record",
     "read_record",
+    "repack_record",
+    "reread_record",
 ]
 
 VERSION: Final = 1
@@ -114,20 +116,9 @@ def pack_record(record: Record) -> bytes:
     Raises ``UnstorableUserError`` for what msgpack cannot hold or ``read_record`` would refuse: field names that are no
     text, more than 64 levels of lists and maps. Whoever stores it looks at its length first.
     """
-    shape = {
-        "v": VERSION,
-        "iss": record.issuer,
-        "sub": record.subject,
-        "loaded_at_ms": record.loaded_at_ms,
-        "load_ms": record.load_ms,
-        "expires_at_ms": record.expires_at_ms,
-        "user": record.user,
-        "revoked_before_s": record.revocations.before_s,
-        "revoked": dict(record.revocations.ids),
-    }
     packed, problem = b"", ""
     try:
-        packed = msgpack.packb(shape, default=_plain)
+        packed = repack_record(record)
         _typed(_unpacked(packed))
     except UnstorableUserError:
         raise
@@ -138,7 +129,29 @@ def pack_record(record: Record) -> bytes:
     # Raised out here and not above, where the exception's context would keep the values.
     if problem:
         raise UnstorableUserError(problem)
-    return bytes(packed)
+    return packed
+
+
+def repack_record(record: Record) -> bytes:
+    """A record that was read from bytes as bytes again, for ``reread_record``."""
+    shape = {
+        "v": VERSION,
+        "iss": record.issuer,
+        "sub": record.subject,
+        "loaded_at_ms": record.loaded_at_ms,
+        "load_ms": record.load_ms,
+        "expires_at_ms": record.expires_at_ms,
+        "user": record.user,
+        "revoked_before_s": record.revocations.before_s,
+        "revoked": record.revocations.ids,
+    }
+    packed: bytes = msgpack.packb(shape, default=_plain)
+    return packed
+
+
+def reread_record(packed: bytes) -> Record:
+    """The record that ``repack_record`` was given: of one's own bytes the owner need not be checked."""
+    return _typed(_unpacked(packed))
 
 
 def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: int = MAX_RECORD_BYTES) -> Record:
@@ -209,7 +222,7 @@ def _typed(shape: Mapping[str, Any]) -> Record:
         and type(loaded_at_ms) is type(load_ms) is type(expires_at_ms) is int
     ):
         raise UnreadableValueError("shape")
-    revocations = Revocations(before_s, ids)
+    revocations = Revocations(before_s, ids) if ids or before_s is not None else NO_REVOCATIONS
     return Record(shape["iss"], shape["sub"], user, revocations, loaded_at_ms, load_ms, expires_at_ms)
 
 

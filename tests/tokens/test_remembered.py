@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from authcache_middleware.errors import InvalidTokenError
 from authcache_middleware.testing import issue_token
+from authcache_middleware.tokens import remembered as remembered_module
 from authcache_middleware.tokens.remembered import KnownToken, RememberedTokens
 from authcache_middleware.tokens.verifier import TokenVerifier
 
@@ -26,7 +27,7 @@ class Counted:
 
     def __init__(self, inner: TokenVerifier) -> None:
         self.inner, self.asked = inner, 0
-        self.window = inner.window
+        self.window, self.recall = inner.window, inner.recall
 
     def verify(self, token: str, now: float):
         self.asked += 1
@@ -76,6 +77,46 @@ def test_nothing_is_found_that_verification_would_refuse(leeway, has_iat, not_be
         else:
             assert found is None or dict(found.claims) == dict(expected)
             assert dict(enter(tokens, text, now).claims) == dict(expected)
+
+
+@given(offsets=st.lists(moments, min_size=1, max_size=12), has_iat=st.booleans())
+def test_nor_among_those_that_made_room_for_others(offsets, has_iat) -> None:
+    inner = verifier(require_iat=False, max_token_lifetime=600.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remembered_module, "_MOST_READY", 1)
+        tokens, text, other = remembered(inner), token(claims={} if has_iat else {"iat": None}), token(subject="other")
+        for offset in offsets:
+            now = NOW + offset
+            enter(tokens, other, NOW)
+            try:
+                expected = inner.verify(text, now)
+            except InvalidTokenError as refused:
+                with pytest.raises(InvalidTokenError, match=refused.reason):
+                    enter(tokens, text, now)
+            else:
+                assert dict(enter(tokens, text, now).claims) == dict(expected)
+
+
+def test_a_token_that_made_room_is_parsed_again_and_not_verified_again(monkeypatch) -> None:
+    monkeypatch.setattr(remembered_module, "_MOST_READY", 2)
+    counted = Counted(verifier())
+    tokens, texts = remembered(counted), [token(subject=str(number)) for number in range(40)]
+    for text in texts:
+        enter(tokens, text, NOW)
+    assert len(tokens) == 40
+    assert tokens.find(texts[0], NOW) is None, "it is not ready"
+    for text in texts:
+        assert enter(tokens, text, NOW + 1).claims.subject == str(texts.index(text))
+    assert counted.asked == 40
+
+
+def test_those_that_made_room_are_bounded_too(monkeypatch) -> None:
+    monkeypatch.setattr(remembered_module, "_MOST_READY", 2)
+    size = len(token(subject="10"))
+    tokens = remembered(verifier(), entries=20, most_bytes=12 * size)
+    for number in range(10, 60):
+        enter(tokens, token(subject=str(number)), NOW)
+    assert 5 <= len(tokens) <= 12
 
 
 def test_a_token_is_verified_once() -> None:

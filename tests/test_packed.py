@@ -1,0 +1,66 @@
+"""A map of bytes within its bounds, and out of the garbage collector's sight."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authcache_middleware import packed as packed_module
+from authcache_middleware.packed import PackedMap
+
+
+@given(
+    most=st.integers(0, 12),
+    most_weight=st.none() | st.integers(0, 40),
+    operations=st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "put", "pop", "clear"]),
+            st.text("ab", min_size=1, max_size=6),
+            st.binary(max_size=3),
+        ),
+        max_size=80,
+    ),
+)
+def test_it_never_holds_more_than_it_may_and_never_anything_else(most, most_weight, operations) -> None:
+    packed, last = PackedMap[str](most, most_weight), {}
+    for operation, key, value in operations:
+        match operation:
+            case "put":
+                packed.put(key, value)
+                last[key] = value
+            case "pop":
+                assert packed.pop(key) in (None, last.pop(key, None))
+                assert packed.pop(key) is None
+            case _:
+                packed.clear()
+                last.clear()
+                assert len(packed) == 0
+        held = {name: value for name in last if (value := packed.pop(name)) is not None}
+        assert held.items() <= last.items()
+        assert len(held) <= most
+        assert most_weight is None or sum(map(len, held)) <= most_weight
+        assert len(packed) == 0
+        for name, value in held.items():
+            packed.put(name, value)
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_the_newer_half_is_there_and_the_oldest_are_not(monkeypatch, shards) -> None:
+    monkeypatch.setattr(packed_module, "_ENTRIES_OF_A_SHARD", 1000 // shards)
+    packed = PackedMap[str](1000)
+    assert len(packed._shards) == shards
+    for number in range(3000):
+        packed.put(str(number), b"value")
+    assert 400 <= len(packed) <= 1000
+    assert all(packed.pop(str(number)) for number in range(2700, 3000))
+    assert not any(packed.pop(str(number)) for number in range(1500))
+
+
+def test_the_garbage_collector_does_not_walk_it() -> None:
+    packed = PackedMap[str](100)
+    for number in range(100):
+        packed.put(str(number), b"value")
+    assert not any(gc.is_tracked(shard._young) or gc.is_tracked(shard._old) for shard in packed._shards)
