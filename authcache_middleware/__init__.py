@@ -11,10 +11,12 @@ from authcache_middleware.errors import (
     RefusedError,
     UnavailableError,
 )
+from authcache_middleware.issuers import Issuer
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.jwks import JWKS
 from authcache_middleware.users.user import AnonymousUser, Credentials, Identity, User
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of their letters
     "AnonymousUser",
     "AsyncAuthCache",
     "AuthCache",
@@ -26,6 +28,8 @@ __all__ = [
     "InsufficientScopeError",
     "InvalidRequestError",
     "InvalidTokenError",
+    "Issuer",
+    "JWKS",
     "MissingTokenError",
     "RefusedError",
     "UnavailableError",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from inspect import Parameter, Signature
-from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from authcache_middleware.bearer.header import credentials_of, token_of
 from authcache_middleware.cache.memory import Entry
@@ -17,29 +17,24 @@ from authcache_middleware.cache.store import Store
 from authcache_middleware.engine import Engine
 from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError, frames_of
 from authcache_middleware.events import Reporter, Stats, Unavailable, WatchingObserver
-from authcache_middleware.options import Options, OptionsDict
+from authcache_middleware.options import IssuersDict, Options, OptionsDict
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import Opened, RedisTarget
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.tokens.claims import Claims
-from authcache_middleware.tokens.remembered import RememberedTokens
-from authcache_middleware.tokens.verifier import MAX_LEEWAY, TokenVerifier
-from authcache_middleware.users.keys import UserKeys, is_subject
+from authcache_middleware.tokens.verifier import MAX_LEEWAY
+from authcache_middleware.users.keys import is_subject
 from authcache_middleware.users.policy import is_active, judge
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import UserType, user_factory
 from authcache_middleware.users.user import Credentials, Identity, User
+from authcache_middleware.verification import Fetchers, Verification, known_issuers
 
 __all__ = ["AsyncAuthCache", "AuthCache", "Headers"]
 
 UserT = TypeVar("UserT")
 Headers = Iterable[tuple[str | bytes, str | bytes]]
 """Header fields as they came, names in any case; one that came twice stands there twice."""
-
-_TOKEN_OPTIONS: Final = (
-    "keys", "algorithms", "issuer", "audience", "leeway", "typ", "required", "subject_claim", "max_token_lifetime",
-    "require_iat", "reject_id_tokens",
-)  # fmt: skip
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -49,8 +44,11 @@ class _Story(Generic[UserT]):
 
     def __init__(self, runtime: type[AsyncRuntime | BlockingRuntime], redis: object, options: dict[str, Any]) -> None:
         self._options = Options(**options)
-        self._verifier = TokenVerifier(**{name: getattr(self._options, name) for name in _TOKEN_OPTIONS})
-        self._keys = UserKeys(self._options.prefix, self._options.alias)
+        self._issuers = known_issuers(self._options)
+        self._tokens = Verification(self._issuers, self._options, runtime)
+        self._aliases = None
+        if self._options.issuers:
+            self._aliases = {name: known.says.alias for name, known in self._issuers.items()}
         self._make_user = user_factory(self._options.user_type)
         self._is_settled = self._options.is_active is is_active and self._options.user_type is None
         self._wall = self._options.clock.wall
@@ -69,9 +67,11 @@ class _Story(Generic[UserT]):
                 wait_replicas=self._options.wait_replicas,
             )
         )
-        runtime.refuse("load_user", self._options.load_user)
-        if self._options.save_revocation is not None:
-            runtime.refuse("save_revocation", self._options.save_revocation)
+        for known in self._issuers.values():
+            for name in ("load_user", "save_revocation"):
+                function = getattr(known.says, name)
+                if function is not None:
+                    runtime.refuse(name, function)
         self._begin()
         _begin_anew_in_children(self)
         for observer in self._options.observers:
@@ -83,13 +83,7 @@ class _Story(Generic[UserT]):
         self._engines: dict[object, Engine] = {}
         self._starting: dict[str, AbstractContextManager[Any]] = {}
         self._reporter = Reporter(self._options.observers)
-        self._tokens = RememberedTokens(
-            self._verifier,
-            record_key=self._keys.record,
-            entries=self._options.token_entries,
-            most_bytes=self._options.token_bytes,
-            mutex=self._runtime.mutex(),
-        )
+        self._tokens.begin_anew(self._reporter)
 
     def recall(self, headers: Headers) -> Identity[UserT] | None:
         """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
@@ -114,13 +108,16 @@ class _Story(Generic[UserT]):
     async def authenticate(self, headers: Headers) -> Identity[UserT]:
         """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
 
-        Waits for Redis and perhaps the loader, ``deadline`` seconds at most. Raises ``MissingTokenError`` (401, nothing
-        there), ``InvalidRequestError`` (400, malformed or twice), ``InvalidTokenError`` (401, forged, expired, revoked,
-        or of a user who is unknown or not active) or ``UnavailableError`` (503, Redis or the loader did not answer).
+        Waits for Redis and perhaps the loader, ``deadline`` seconds at most; where its key must be fetched first, also
+        for the provider, once or twice, at most the ``timeout`` of ``JWKS`` each. Raises ``MissingTokenError`` (401,
+        nothing there), ``InvalidRequestError`` (400, malformed or twice), ``InvalidTokenError`` (401, forged, expired,
+        revoked, or of a user who is unknown or not active) or ``UnavailableError`` (503, one of these did not answer).
         """
         try:
-            credentials, now = credentials_of(headers), self._wall()
-            token = self._tokens.find(credentials, now) or self._tokens.verify(token_of(credentials), credentials, now)
+            credentials = credentials_of(headers)
+            token = self._tokens.find(credentials, self._wall()) or await self._tokens.verify(
+                token_of(credentials), credentials, self._fetchers
+            )
             return await self._resolved(token.claims, token.record_key)
         except RefusedError as exc:
             self._reporter.refusal(exc)
@@ -136,24 +133,25 @@ class _Story(Generic[UserT]):
         """
         if claims.expires_at + self._options.leeway <= self._options.clock.wall():
             raise InvalidTokenError("expired")
-        if claims.issuer != self._options.issuer:
+        if claims.issuer not in self._issuers:
             raise InvalidTokenError("issuer")
-        return await self._resolved(claims, self._keys.record(claims.subject))
+        return await self._resolved(claims, self._issuers[claims.issuer].keys.record(claims.subject))
 
     async def _resolved(self, claims: Claims, record_key: str) -> Identity[UserT]:
         engine = self._engine()
         entry = engine.memory.entry(record_key)
         if entry is not None:
             return self._remembered(entry, claims)
-        return self._identity(await engine.users.record(claims.subject), claims)
+        return self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
 
-    async def invalidate(self, user_id: str) -> None:
+    async def invalidate(self, user_id: str, *, issuer: str | None = None) -> None:
         """The user's row has changed: whoever asks from here on gets it loaded again. Commit first, then call this.
 
-        One ``DEL`` of ``key(user_id)``, which any other client may send as well. Raises ``UnavailableError`` when Redis
-        has not confirmed it: it may or may not have happened.
+        One ``DEL`` of ``key(user_id)``, which any other client may send as well. Of several issuers, ``issuer`` says
+        whose user he is. Raises ``UnavailableError`` when Redis has not confirmed it: it may or may not have happened.
         """
-        await self._engine().revoker.cached(_subject(user_id))
+        name, subject = self._issuer(issuer), _subject(user_id)
+        await self._engine().of(name).revoker.cached(subject)
 
     async def logout(self, token: str) -> None:
         """End this one token: refused from here on, by every service that shares the Redis.
@@ -166,17 +164,19 @@ class _Story(Generic[UserT]):
         confirmed it.
         """
         now = self._options.clock.wall()
-        claims = self._verifier.recognise(token, now)
+        claims = await self._tokens.recognise(token, now, self._fetchers)
         if now < claims.expires_at + MAX_LEEWAY:
-            await self._engine().revoker.token(claims, now=now)
+            await self._engine().of(claims.issuer).revoker.token(claims, now=now)
 
-    async def revoke_user(self, user_id: str) -> None:
+    async def revoke_user(self, user_id: str, *, issuer: str | None = None) -> None:
         """End every token of the user that was issued up to now + ``leeway``, by the clock of Redis.
 
         A login within the leeway after this is refused too: its token cannot be told from one that was issued before
-        by a clock that runs ahead. Raises ``UnavailableError`` when Redis has not confirmed it.
+        by a clock that runs ahead. Of several issuers, ``issuer`` says whose user he is. Raises ``UnavailableError``
+        when Redis has not confirmed it.
         """
-        await self._engine().revoker.user(_subject(user_id))
+        name, subject = self._issuer(issuer), _subject(user_id)
+        await self._engine().of(name).revoker.user(subject)
 
     async def aclose(self) -> None:
         """Wait for loads under way and close the connections; a ready client stays open. May be used again after."""
@@ -184,9 +184,18 @@ class _Story(Generic[UserT]):
         if engine is not None:
             await engine.aclose()
 
-    def key(self, user_id: str) -> str:
-        """The key in Redis whose ``DEL`` invalidates this user."""
-        return self._keys.record(_subject(user_id))
+    def key(self, user_id: str, *, issuer: str | None = None) -> str:
+        """The key in Redis whose ``DEL`` invalidates this user (of several issuers, this ``issuer``'s)."""
+        return self._issuers[self._issuer(issuer)].keys.record(_subject(user_id))
+
+    def _issuer(self, issuer: str | None) -> str | None:
+        if issuer is None and len(self._issuers) == 1:
+            return next(iter(self._issuers))
+        if issuer is None:
+            raise TypeError("issuer: must be given, since there are several: each has users of its own")
+        if issuer not in self._issuers:
+            raise ValueError("issuer: is none of those whose tokens are taken")
+        return issuer
 
     def stats(self) -> Stats:
         """Counts of this process since it started, and how things stand where it is called (event loop or process).
@@ -225,7 +234,10 @@ class _Story(Generic[UserT]):
         try:
             verdict = judge(record, claims, self._options.is_active)
             if verdict == "active" and record.user is not None:
-                return Identity(self._make_user(claims.subject, record.user), Credentials(claims, claims.scopes))
+                if self._aliases is None:
+                    return Identity(self._make_user(claims.subject, record.user), Credentials(claims, claims.scopes))
+                auth = Credentials(claims, claims.scopes, self._aliases[claims.issuer])
+                return Identity(self._make_user(auth.identity, record.user), auth)
         except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
             _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))
             verdict = None
@@ -233,6 +245,9 @@ class _Story(Generic[UserT]):
         if verdict is None:
             raise UnavailableError("is_active or user_type")
         raise InvalidTokenError(verdict)
+
+    def _fetchers(self) -> Fetchers:
+        return self._engine().fetchers
 
     def _engine(self) -> Engine:
         place = self._runtime.place()
@@ -246,8 +261,14 @@ class _Story(Generic[UserT]):
         # gunicorn's preloaded workers, would block all greenlets: making an engine lets others run.
         with self._starting.setdefault("lock", self._runtime.mutex()):  # an engine has links: there must be one
             if place not in self._engines:
+                runtime = self._runtime()
                 self._engines[place] = Engine(
-                    self._runtime(), self._opened(), self._keys, self._options, self._reporter
+                    runtime,
+                    self._opened(),
+                    self._issuers,
+                    self._options,
+                    self._reporter,
+                    fetchers=self._tokens.fetchers(runtime),
                 )
             return self._engines[place]
 
@@ -258,7 +279,8 @@ class _Story(Generic[UserT]):
         return self._target.open(Breaker(self._options.clock.monotonic, self._reporter))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._verifier!r}, keys {self._keys.record('…')}>"
+        keys = ", ".join(known.keys.record("…") for known in self._issuers.values())
+        return f"<{type(self).__name__}: {self._tokens!r}, keys {keys}>"
 
 
 _stories: weakref.WeakSet[_Story[Any]] = weakref.WeakSet()
@@ -306,7 +328,11 @@ class AsyncAuthCache(_Story[UserT]):
     @overload
     def __init__(self: AsyncAuthCache[User], redis: object, **options: Unpack[OptionsDict]) -> None: ...
     @overload
+    def __init__(self: AsyncAuthCache[User], redis: object, **options: Unpack[IssuersDict]) -> None: ...
+    @overload
     def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[OptionsDict]) -> None: ...
+    @overload
+    def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[IssuersDict]) -> None: ...
     def __init__(self, redis: object, **options: Any) -> None:
         super().__init__(AsyncRuntime, redis, options)
 
@@ -329,7 +355,11 @@ class AuthCache(Generic[UserT]):
     @overload
     def __init__(self: AuthCache[User], redis: object, **options: Unpack[OptionsDict]) -> None: ...
     @overload
+    def __init__(self: AuthCache[User], redis: object, **options: Unpack[IssuersDict]) -> None: ...
+    @overload
     def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[OptionsDict]) -> None: ...
+    @overload
+    def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[IssuersDict]) -> None: ...
     def __init__(self, redis: object, **options: Any) -> None:
         self._story: _Story[UserT] = _Story(BlockingRuntime, redis, options)
 
@@ -341,17 +371,17 @@ class AuthCache(Generic[UserT]):
         """See ``AsyncAuthCache.resolve``."""
         return finish(self._story.resolve(claims))
 
-    def invalidate(self, user_id: str) -> None:
+    def invalidate(self, user_id: str, *, issuer: str | None = None) -> None:
         """See ``AsyncAuthCache.invalidate``."""
-        finish(self._story.invalidate(user_id))
+        finish(self._story.invalidate(user_id, issuer=issuer))
 
     def logout(self, token: str) -> None:
         """See ``AsyncAuthCache.logout``."""
         finish(self._story.logout(token))
 
-    def revoke_user(self, user_id: str) -> None:
+    def revoke_user(self, user_id: str, *, issuer: str | None = None) -> None:
         """See ``AsyncAuthCache.revoke_user``."""
-        finish(self._story.revoke_user(user_id))
+        finish(self._story.revoke_user(user_id, issuer=issuer))
 
     def close(self) -> None:
         """Close the connections of this process; a ready client stays open. May be used again after."""
@@ -365,9 +395,9 @@ class AuthCache(Generic[UserT]):
         """See ``AsyncAuthCache.stats``."""
         return self._story.stats()
 
-    def key(self, user_id: str) -> str:
+    def key(self, user_id: str, *, issuer: str | None = None) -> str:
         """See ``AsyncAuthCache.key``."""
-        return self._story.key(user_id)
+        return self._story.key(user_id, issuer=issuer)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import final
 
@@ -12,27 +13,35 @@ from authcache_middleware.cache.loads import Loads, RecordLife, to_ms
 from authcache_middleware.cache.memory import Memory
 from authcache_middleware.cache.outage import OutagePolicy
 from authcache_middleware.cache.refresh import Refresher
+from authcache_middleware.cache.store import Store
 from authcache_middleware.events import Reporter
 from authcache_middleware.options import Options
 from authcache_middleware.redis.connect import Opened
 from authcache_middleware.runtime import Runtime
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.revocation import Revoker
-from authcache_middleware.users.keys import UserKeys
+from authcache_middleware.verification import Fetchers, KnownIssuer
 
 __all__ = ["Engine"]
 
 
 @final
 class Engine:
-    """Connections, links, memory, flights, and the places at the application's functions."""
+    """Connections, links and memory, which all issuers share, and the users of each."""
 
-    def __init__(self, runtime: Runtime, opened: Opened, keys: UserKeys, options: Options, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        opened: Opened,
+        issuers: Mapping[str | None, KnownIssuer],
+        options: Options,
+        reporter: Reporter,
+        *,
+        fetchers: Fetchers,
+    ) -> None:
         self.runtime = runtime
-        self._store = store = opened.store
-        self._works = [
-            runtime.work(options.load_user, places=options.loader_concurrency, timeout=options.loader_timeout)
-        ]
+        self.fetchers = fetchers
+        self._store = opened.store
         self.memory = Memory(
             entries=options.memory_entries,
             ttl=options.memory_ttl,
@@ -40,36 +49,23 @@ class Engine:
             now=options.clock.monotonic,
             mutex=runtime.mutex(),
         )
-        loads = Loads(
-            store,
-            clock=options.clock,
-            keys=keys,
-            issuer=options.issuer,
-            life=RecordLife(options.ttl, options.negative_ttl, options.ttl_jitter),
-            revoked_before=options.revoked_before,
-            reporter=reporter,
-        )
-        links = self._links(opened, keys, options, reporter)
-        self.users = UserFlow(
-            store,
-            runtime=runtime,
-            clock=options.clock,
-            loader=self._works[0],
-            loads=loads,
-            memory=self.memory,
-            links=links,
-            refresher=self._refresher(loads, keys, options, reporter),
-            outage=self._outage(loads, options, reporter),
-            keys=keys,
-            issuer=options.issuer,
-            waits=Waits(options.lease, options.deadline),
-            reporter=reporter,
-        )
-        self.revoker = self._revoker(keys, options, reporter)
+        # One issuer's keys all begin with its alias; those of several have the first part alone in common.
+        prefix = next(iter(issuers.values())).keys.prefix if len(issuers) == 1 else options.prefix
+        links = self._links(opened, prefix, options, reporter)
+        self._of = {
+            name: UsersOfIssuer(
+                known, self._store, runtime=runtime, memory=self.memory, links=links, options=options, reporter=reporter
+            )
+            for name, known in issuers.items()
+        }
         if links is not None:
             links.start()
 
-    def _links(self, opened: Opened, keys: UserKeys, options: Options, reporter: Reporter) -> Links | None:
+    def of(self, issuer: str | None) -> UsersOfIssuer:
+        """The users of that issuer, which must be one of those that are known."""
+        return self._of[issuer]
+
+    def _links(self, opened: Opened, prefix: str, options: Options, reporter: Reporter) -> Links | None:
         if opened.topology is None or not (options.max_staleness and options.memory_entries):
             return None
 
@@ -77,7 +73,7 @@ class Engine:
             return Link(
                 primary,
                 memory=self.memory,
-                prefix=keys.prefix,
+                prefix=prefix,
                 now=options.clock.monotonic,
                 max_staleness=options.max_staleness,
                 reporter=reporter,
@@ -91,57 +87,113 @@ class Engine:
             at_start=partial(tell_of_eviction, opened.store, reporter),
         )
 
-    def _refresher(self, loads: Loads, keys: UserKeys, options: Options, reporter: Reporter) -> Refresher | None:
+    async def aclose(self) -> None:
+        """End what is in the background, wait for loads under way, and close what was opened."""
+        await self.runtime.aclose()
+        for users in self._of.values():
+            users.close()
+        await self._store.aclose()
+
+
+@final
+class UsersOfIssuer:
+    """One issuer's flights, and the places at the application's functions for it."""
+
+    def __init__(
+        self,
+        known: KnownIssuer,
+        store: Store,
+        *,
+        runtime: Runtime,
+        memory: Memory,
+        links: Links | None,
+        options: Options,
+        reporter: Reporter,
+    ) -> None:
+        assert known.says.load_user is not None  # noqa: S101 - the options have seen to it
+        self._runtime = runtime
+        self._store = store
+        self._memory = memory
+        self._says = known.says
+        self._keys = keys = known.keys
+        self._works = [
+            runtime.work(known.says.load_user, places=options.loader_concurrency, timeout=options.loader_timeout)
+        ]
+        loads = Loads(
+            store,
+            clock=options.clock,
+            keys=keys,
+            issuer=known.says.issuer,
+            life=RecordLife(options.ttl, options.negative_ttl, options.ttl_jitter),
+            revoked_before=options.revoked_before,
+            reporter=reporter,
+        )
+        self.users = UserFlow(
+            store,
+            runtime=runtime,
+            clock=options.clock,
+            loader=self._works[0],
+            loads=loads,
+            memory=memory,
+            links=links,
+            refresher=self._refresher(loads, options, reporter),
+            outage=self._outage(loads, options, reporter),
+            keys=keys,
+            issuer=known.says.issuer,
+            waits=Waits(options.lease, options.deadline),
+            reporter=reporter,
+        )
+        self.revoker = self._revoker(options, reporter)
+
+    def _refresher(self, loads: Loads, options: Options, reporter: Reporter) -> Refresher | None:
         if not options.refresh_ahead:
             return None
         return Refresher(
             self._store,
-            runtime=self.runtime,
+            runtime=self._runtime,
             loader=self._works[0],
             loads=loads,
-            keys=keys,
+            keys=self._keys,
             lease_ms=to_ms(options.lease),
             reporter=reporter,
         )
 
     def _outage(self, loads: Loads, options: Options, reporter: Reporter) -> OutagePolicy:
         loader = None
-        if options.on_outage == "load":
-            loader = self.runtime.work(
-                options.load_user, places=options.outage_concurrency, timeout=options.loader_timeout
+        if options.on_outage == "load" and self._says.load_user is not None:
+            loader = self._runtime.work(
+                self._says.load_user, places=options.outage_concurrency, timeout=options.loader_timeout
             )
             self._works.append(loader)
         return OutagePolicy(
-            runtime=self.runtime,
+            runtime=self._runtime,
             clock=options.clock,
-            memory=self.memory,
+            memory=self._memory,
             loads=loads,
             loader=loader,
             serve_stale_for=options.serve_stale_for,
             reporter=reporter,
         )
 
-    def _revoker(self, keys: UserKeys, options: Options, reporter: Reporter) -> Revoker:
+    def _revoker(self, options: Options, reporter: Reporter) -> Revoker:
         save = None
-        if options.save_revocation is not None:
-            save = self.runtime.work(
-                options.save_revocation, places=options.loader_concurrency, timeout=options.loader_timeout
+        if self._says.save_revocation is not None:
+            save = self._runtime.work(
+                self._says.save_revocation, places=options.loader_concurrency, timeout=options.loader_timeout
             )
             self._works.append(save)
         return Revoker(
             self._store,
-            keys=keys,
+            keys=self._keys,
             max_token_lifetime=options.max_token_lifetime,
             leeway=options.leeway,
-            forget=self.memory.drop,
+            forget=self._memory.drop,
             save=save,
             clock=options.clock,
             reporter=reporter,
         )
 
-    async def aclose(self) -> None:
-        """End what is in the background, wait for loads under way, and close what was opened."""
-        await self.runtime.aclose()
+    def close(self) -> None:
+        """Call none of the application's functions any more."""
         for work in self._works:
             work.close()
-        await self._store.aclose()

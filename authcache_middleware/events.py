@@ -17,6 +17,7 @@ __all__ = [
     "FillRefused",
     "Hit",
     "Invalidated",
+    "KeysFetched",
     "LinkDown",
     "LinkUp",
     "Loaded",
@@ -112,6 +113,16 @@ class Invalidated:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysFetched:
+    """A provider was asked for its keys."""
+
+    seconds: float
+    outcome: Literal["changed", "same", "failed"]
+    skipped: int
+    """How many keys of the answer were broken, and left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A request was refused with 400 or 401, for the credentials that it had."""
 
@@ -144,6 +155,7 @@ Event: TypeAlias = (
     | OutageEnded
     | OutageAnswer
     | Invalidated
+    | KeysFetched
     | Refused
     | WithoutCredentials
     | Unavailable
@@ -202,6 +214,12 @@ class Stats:
     """How often Redis was found to be gone."""
     links_lost: int = 0
     """How often a link to a primary was lost."""
+    key_fetches: int = 0
+    """Requests to providers for their keys, failed ones included."""
+    failed_key_fetches: int = 0
+    """Those that brought no keys that can be used."""
+    keys_skipped: int = 0
+    """Keys of all answers that were broken, and left out."""
     refused: int = 0
     """Requests that ``recall`` or ``authenticate`` refused with 400 or 401, for the credentials that they had. A 403 is
     the application's and not counted."""
@@ -243,6 +261,9 @@ class Reporter:
     outage_answers: int
     outages: int
     links_lost: int
+    key_fetches: int
+    failed_key_fetches: int
+    keys_skipped: int
     refused: int
     without_credentials: int
     unavailable: int
@@ -319,6 +340,10 @@ class Reporter:
                 self.outages += 1
             case LinkDown():
                 self.links_lost += 1
+            case KeysFetched(outcome=outcome, skipped=skipped):
+                self.key_fetches += 1
+                self.failed_key_fetches += outcome == "failed"
+                self.keys_skipped += skipped
             case Refused():
                 self.refused += 1
             case WithoutCredentials():

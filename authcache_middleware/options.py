@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypedDict
 
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.events import Observer
+from authcache_middleware.issuers import USUAL_TYPES, Issuer, LoadUser, SaveRevocation, checked_issuers
 from authcache_middleware.runtime import Clock, SystemClock, is_async_callable
+from authcache_middleware.tokens.jwks import JWKS
 from authcache_middleware.tokens.keys import Keys
 from authcache_middleware.tokens.verifier import USUAL_MAX_LIFETIME
 from authcache_middleware.users.policy import ActiveRule, is_active
 from authcache_middleware.users.typed import UserType
 
-__all__ = ["LoadUser", "Options", "OptionsDict", "SaveRevocation"]
-
-LoadUser = Callable[[str], Mapping[str, Any] | None] | Callable[[str], Awaitable[Mapping[str, Any] | None]]
-"""The application's loader: from a user's id to his row as plain data, ``None`` when there is no such user.
-
-It reads *committed* data of the *primary* database, in a transaction begun inside the call: a replica that lags, or a
-snapshot opened earlier, would put back what an invalidation has just thrown out. Who changes a row commits first and
-invalidates then; who creates a user invalidates too, since it may be remembered that there was none.
-
-What it raises is answered with 503 and stored nowhere. On the async face an ``async def`` is cancelled at
-``loader_timeout``; a plain function runs in a worker thread, which nothing can interrupt, and keeps its place until it
-returns. On the blocking face it runs in the thread of the request: give the database driver a timeout.
-"""
-
-SaveRevocation = Callable[[str, int], None] | Callable[[str, int], Awaitable[None]]
-"""The application's way to write a log-out into the user's row: called with his id and whole seconds since 1970.
-
-From then on the row's ``revoked_before`` is that moment, and never an earlier one than it was. ``async def`` or plain,
-as ``load_user``; it commits before it returns.
-"""
+__all__ = ["CommonOptionsDict", "IssuersDict", "LoadUser", "Options", "OptionsDict", "SaveRevocation"]
 
 _SHORTEST: Final = 0.001
 _LONGEST: Final = 366 * 24 * 60 * 60.0
@@ -64,25 +47,24 @@ _SYSTEM_CLOCK: Final = SystemClock()
 
 class _RequiredOptions(TypedDict):
     load_user: LoadUser
-    keys: Keys
+    keys: Keys | JWKS
     algorithms: Iterable[str]
     issuer: str | None
     audience: str | Iterable[str] | None
 
 
-class OptionsDict(_RequiredOptions, total=False):
-    """The options as a type checker sees them; ``Options`` says what each one means."""
+class _RequiredIssuers(TypedDict):
+    issuers: Collection[Issuer]
 
-    typ: Iterable[str | None]
-    required: Iterable[str]
-    subject_claim: str
+
+class CommonOptionsDict(TypedDict, total=False):
+    """The options that hold for one issuer or several; ``Options`` says what each one means."""
+
     leeway: float
     max_token_lifetime: float
     require_iat: bool
-    reject_id_tokens: bool
     is_active: ActiveRule
     prefix: str
-    alias: str | None
     ttl: float
     negative_ttl: float
     loader_timeout: float
@@ -108,6 +90,22 @@ class OptionsDict(_RequiredOptions, total=False):
     clock: Clock
 
 
+class OptionsDict(_RequiredOptions, CommonOptionsDict, total=False):
+    """The options as a type checker sees them, for one issuer."""
+
+    typ: Iterable[str | None]
+    required: Iterable[str]
+    subject_claim: str
+    reject_id_tokens: bool
+    alias: str | None
+
+
+class IssuersDict(_RequiredIssuers, CommonOptionsDict, total=False):
+    """The options as a type checker sees them, with ``issuers``; ``load_user`` may be that of the only one."""
+
+    load_user: LoadUser
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Options:
     """The options of ``AsyncAuthCache`` and ``AuthCache``. Durations are seconds."""
@@ -115,16 +113,19 @@ class Options:
     load_user: LoadUser = _LEFT_OUT
     """From a user's id to his row; see ``LoadUser`` for its contract."""
 
-    keys: Keys = _LEFT_OUT
+    keys: Keys | JWKS = _LEFT_OUT
     """An HMAC secret, a public key (PEM, or an object of ``cryptography``), a JWK or JWK set, or for rotation a mapping
-    of ``kid`` to key or a list of keys."""
+    of ``kid`` to key or a list of keys; or ``JWKS(url)``, where a provider publishes them."""
     algorithms: Iterable[str] = _LEFT_OUT
     """The ``alg`` values accepted, all of one family: ``HS…``, ``RS…``/``PS…``, ``ES…`` or ``EdDSA``."""
     issuer: str | None = _LEFT_OUT
     """What ``iss`` must be, exactly; ``None`` accepts only tokens without one."""
     audience: str | Iterable[str] | None = _LEFT_OUT
     """What ``aud`` must be or contain, one of several; ``None`` accepts only tokens without one."""
-    typ: Iterable[str | None] = ("JWT", "at+jwt", None)
+    issuers: Collection[Issuer] = ()
+    """In place of the four above, and of ``load_user`` where there are several: whose tokens are taken; see ``Issuer``.
+    What an ``Issuer`` says (``typ`` and the like) is then said there alone."""
+    typ: Iterable[str | None] = USUAL_TYPES
     """The ``typ`` headers accepted; ``None`` stands for tokens without one."""
     required: Iterable[str] = ()
     """Further claims that must be present."""
@@ -207,11 +208,16 @@ class Options:
     """The time; tests turn it by hand."""
 
     def __post_init__(self) -> None:
+        if self.issuers:
+            self._refuse_what_issuers_say()
         for name in ("load_user", "keys", "algorithms", "issuer", "audience"):
-            if getattr(self, name) is _LEFT_OUT:
+            if getattr(self, name) is _LEFT_OUT and not self.issuers:
                 raise ConfigurationError(name, f"must be given{_OR_NONE.get(name, '')}")
-        if not callable(self.load_user):
-            raise ConfigurationError("load_user", "must be callable")
+        for each in self.each_issuer:
+            if not callable(each.load_user):
+                raise ConfigurationError("load_user", "must be given, and callable")
+            if each.save_revocation is not None and not callable(each.save_revocation):
+                raise ConfigurationError("save_revocation", "must be callable")
         if not callable(self.is_active) or is_async_callable(self.is_active):
             raise ConfigurationError("is_active", "must be a plain function: it decides, it does not wait")
         if self.user_type is not None and (not callable(self.user_type) or is_async_callable(self.user_type)):
@@ -240,12 +246,36 @@ class Options:
             raise ConfigurationError("refresh_ahead", "must be True or False")
         if not isinstance(self.revoked_before, str) or not self.revoked_before:
             raise ConfigurationError("revoked_before", "must be the name of a field")
-        if self.save_revocation is not None and not callable(self.save_revocation):
-            raise ConfigurationError("save_revocation", "must be callable")
         if self.on_outage not in ("refuse", "load"):
             raise ConfigurationError("on_outage", 'must be "refuse" or "load"')
         if self.serve_stale_for and not (self.max_staleness and self.memory_entries):
             raise ConfigurationError("serve_stale_for", "needs memory: max_staleness and memory_entries above 0")
+
+    def _refuse_what_issuers_say(self) -> None:
+        if not isinstance(self.issuers, Collection):
+            raise ConfigurationError("issuers", "must be a list of Issuer")
+        several = len(checked_issuers(self.issuers)) > 1
+        for field in fields(self):
+            is_theirs = field.name in _OF_AN_ISSUER or (several and field.name in _OF_ONE_ISSUER)
+            if is_theirs and getattr(self, field.name) is not field.default:
+                raise ConfigurationError(field.name, "stands beside issuers: each Issuer has its own")
+
+    @property
+    def each_issuer(self) -> tuple[Issuer, ...]:
+        """Whose tokens are taken, with all that is said of each."""
+        if not self.issuers:
+            said = {name: getattr(self, name) for name in (*_OF_AN_ISSUER[1:], *_OF_ONE_ISSUER)}
+            return (Issuer(self.issuer, **said),)
+        if len(self.issuers) > 1:
+            return tuple(self.issuers)
+        (only,) = self.issuers
+        return (
+            replace(
+                only,
+                load_user=only.load_user or self.load_user,
+                save_revocation=only.save_revocation or self.save_revocation,
+            ),
+        )
 
     @property
     def lease(self) -> float:
@@ -253,6 +283,10 @@ class Options:
         return self.loader_timeout + self.store_timeout
 
 
+_OF_AN_ISSUER: Final = (
+    "issuer", "keys", "algorithms", "audience", "typ", "required", "subject_claim", "reject_id_tokens", "alias",
+)  # fmt: skip
+_OF_ONE_ISSUER: Final = ("load_user", "save_revocation")
 _OR_NONE: Final = {
     "issuer": "; None accepts only tokens without iss",
     "audience": "; None accepts only tokens without aud",

@@ -99,7 +99,7 @@ class AuthCacheMiddleware:
         environ["authcache.auth"] = auth
         environ["authcache.answer"] = self._answers.of
         if auth is not NO_CREDENTIALS:
-            environ["REMOTE_USER"] = _native(auth.claims.subject)
+            environ["REMOTE_USER"] = _native(auth.identity)
         try:
             return self.app(environ, start_response)
         except (RefusedError, UnavailableError) as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +46,38 @@ class Driver:
         """What a request with a good token of this subject gets."""
         return self("authenticate", headers(token_for(subject, **claims)))
 
+    def there(self, function: Callable[[], Any]) -> Any:
+        """What a plain function returns where the face lives."""
+        if not isinstance(self.face, AsyncAuthCache):
+            return function()
+
+        async def call() -> Any:
+            return function()
+
+        return self._run(call())
+
+    def at_once(self, method: str, *calls: Any) -> list[Any]:
+        """What many calls return or raise that begin at the same time, one for each argument."""
+        if isinstance(self.face, AsyncAuthCache):
+
+            async def gathered() -> list[Any]:
+                return await asyncio.gather(
+                    *(getattr(self.face, method)(each) for each in calls), return_exceptions=True
+                )
+
+            return self._run(gathered())
+        gate = threading.Barrier(len(calls))
+
+        def call(argument: Any) -> Any:
+            gate.wait(20)
+            try:
+                return getattr(self.face, method)(argument)
+            except Exception as exc:
+                return exc
+
+        with ThreadPoolExecutor(len(calls)) as threads:
+            return list(threads.map(call, calls))
+
     def close(self) -> None:
         self("aclose" if isinstance(self.face, AsyncAuthCache) else "close")
 
@@ -60,6 +94,29 @@ def driven(kind: str, redis: Any, **options: Any) -> Iterator[Driver]:
         driver = Driver(AsyncAuthCache(redis, **settings(**options)), runner.run)
         yield driver
         driver.close()
+
+
+@contextmanager
+def living(kind: str, redis: Any, **options: Any) -> Iterator[Driver]:
+    """The same, and its background goes on between calls: the async one has an event loop in a thread of its own."""
+    if kind == "blocking":
+        with driven(kind, redis, **options) as driver:
+            yield driver
+        return
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="test-loop")
+    thread.start()
+    driver = Driver(
+        AsyncAuthCache(redis, **settings(**options)),
+        lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result(60),
+    )
+    try:
+        yield driver
+    finally:
+        driver.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def wait_until(condition: Callable[[], Any], *, guard: float = 20.0) -> Any:

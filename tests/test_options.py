@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from authcache_middleware.options import Options, OptionsDict
+from authcache_middleware.options import IssuersDict, Options, OptionsDict
 
 
 def test_type_checkers_see_the_options_that_there_are() -> None:
-    seen = (
-        OptionsDict.__required_keys__ | OptionsDict.__optional_keys__ | {"user_type"}
-    )  # the one that the overloads name
-    assert seen == {option.name for option in fields(Options)}
+    for one_of_them in (OptionsDict, IssuersDict):
+        seen = one_of_them.__required_keys__ | one_of_them.__optional_keys__
+        assert seen <= {option.name for option in fields(Options)}
+    both = OptionsDict.__annotations__ | IssuersDict.__annotations__
+    # the one that the overloads name, and the one that is an Issuer's where there are several
+    assert both.keys() | {"user_type"} == {option.name for option in fields(Options)}
     assert OptionsDict.__required_keys__ == {"load_user", "keys", "algorithms", "issuer", "audience"}
 
 

@@ -39,7 +39,7 @@ def story():
 auth.authenticate(HEADERS)
 story()
 hits = auth.stats().memory_hits
-lock = auth._story._tokens._mutex
+lock = auth._story._tokens._tokens._mutex
 held, release = threading.Event(), threading.Event()
 
 

@@ -15,6 +15,7 @@ from authcache_middleware.events import (
     FillRefused,
     Hit,
     Invalidated,
+    KeysFetched,
     LinkDown,
     LinkUp,
     Loaded,
@@ -53,8 +54,8 @@ _REFUSALS: Final = (
     "unknown",
 )  # fmt: skip
 _OUTAGES: Final = (
-    "closed", "deadline", "internal", "is_active_or_user_type", "loader", "redis", "the_loader_failed_a_moment_ago",
-    "the_revocations_are_unreadable", "too_many_ask_the_database",
+    "closed", "deadline", "internal", "is_active_or_user_type", "keys", "loader", "redis",
+    "the_loader_failed_a_moment_ago", "the_revocations_are_unreadable", "too_many_ask_the_database",
 )  # fmt: skip
 _LINK_FAULTS: Final = ("ConnectionError", "TimeoutError", "ReadOnlyError", "no_answer")
 
@@ -150,6 +151,14 @@ _LINKS_LOST: Final = Measure(
 _LINKS_UP: Final = Measure(
     "link.lag", "histogram", "s", "How long the first answer took on each link that came up", bounds=_SHORT
 )
+_KEYS_FETCHED: Final = Measure(
+    "keys.fetch.duration",
+    "histogram",
+    "s",
+    "How long requests to identity providers for their keys took",
+    {"outcome": ("changed", "same", "failed")},
+    _SHORT,
+)
 _MEMORY_ENTRIES: Final = Measure("memory.entries", "gauge", "{user}", "Users in memory")
 _TOKEN_ENTRIES: Final = Measure("token.entries", "gauge", "{token}", "Verified tokens in memory")
 _TRUSTED: Final = Measure("memory.trusted", "gauge", "{face}", "Faces of this process whose memory may answer")
@@ -159,7 +168,7 @@ _MAY_EVICT: Final = Measure(
 
 OF_EVENTS: Final = (
     REQUESTS, _REFUSED, _WITHOUT, _UNAVAILABLE, _OUTAGE_ANSWERS, LOADS, _FILLS_REFUSED, _INVALIDATIONS,
-    _OUTAGES_BEGUN, _OUTAGES_ENDED, _LINKS_LOST, _LINKS_UP,
+    _OUTAGES_BEGUN, _OUTAGES_ENDED, _LINKS_LOST, _LINKS_UP, _KEYS_FETCHED,
 )  # fmt: skip
 """What ``measured`` tells of."""
 
@@ -199,6 +208,8 @@ def measured(event: Event) -> Sample | None:  # noqa: C901, PLR0912 - a table, o
             return _sample(_LINKS_LOST, 1, reason)
         case LinkUp(lag=lag):
             return _sample(_LINKS_UP, lag)
+        case KeysFetched(seconds, outcome):
+            return _sample(_KEYS_FETCHED, seconds, outcome)
         case _:  # of a later version
             return None
 

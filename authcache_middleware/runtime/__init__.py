@@ -5,7 +5,7 @@ does: it blocks the calling thread (or greenlet, where gevent has patched it) in
 of them to its end with a single ``send``.
 """
 
-from authcache_middleware.runtime.in_a_thread import BlockingPlaces, BlockingRuntime
+from authcache_middleware.runtime.in_a_thread import BlockingPlaces, BlockingRuntime, cut_off
 from authcache_middleware.runtime.on_a_loop import AsyncPlaces, AsyncRuntime, at_most
 from authcache_middleware.runtime.ports import (
     Background,
@@ -38,6 +38,7 @@ __all__ = [
     "Work",
     "WorkClosedError",
     "at_most",
+    "cut_off",
     "finish",
     "is_async_callable",
 ]

@@ -5,18 +5,30 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.runtime.ports import Background, Cell, Stop, Work, finish, is_async_callable
 
-__all__ = ["BlockingPlaces", "BlockingRuntime"]
+__all__ = ["BlockingPlaces", "BlockingRuntime", "cut_off"]
 
 T = TypeVar("T")
 
 _LONGEST_JOIN: Final = 2.0
+
+
+@contextmanager
+def cut_off(seconds: float, cut: Callable[[], None]) -> Iterator[None]:
+    """Calls ``cut`` from another thread where the body takes longer: it must make whatever blocks there return."""
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class BlockingRuntime:

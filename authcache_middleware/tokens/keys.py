@@ -11,14 +11,14 @@ A key is chosen by the token's ``alg`` and ``kid``:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens.material import FAMILIES, PreparedKey, PublicKey, misfit, read_key
 
-__all__ = ["MAX_KID", "Key", "KeySet", "Keys"]
+__all__ = ["MAX_KID", "Key", "KeySet", "KeySource", "Keys", "NamedKey", "allowed_algorithms", "key_name"]
 
 MAX_KID = 256
 """The longest ``kid``, in characters."""
@@ -31,6 +31,29 @@ Keys: TypeAlias = Key | Sequence[Key]
 _Chosen: TypeAlias = tuple[Algorithm, PreparedKey]
 
 
+class NamedKey(NamedTuple):
+    """A key as it was read."""
+
+    name: str | None
+    """Its ``kid``, where it has one."""
+    prepared: PreparedKey
+    serves: list[str]
+    """The algorithms that it may serve."""
+
+
+class KeySource(Protocol):
+    """Where a verifier finds the keys of the moment: a ``KeySet``, which is its own, or keys that are fetched."""
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """The allow-list, which does not change."""
+        ...
+
+    def current(self) -> KeySet | None:
+        """The keys that serve now, ``None`` where there are none. Takes no lock, never waits."""
+        ...
+
+
 class KeySet:
     """The keys of one issuer, each bound to the algorithms that it may serve.
 
@@ -41,24 +64,42 @@ class KeySet:
 
     __slots__ = ("_by_name", "_nameless", "algorithms")
 
+    algorithms: frozenset[str]
+
     def __init__(self, keys: Keys, algorithms: Iterable[str]) -> None:
-        allowed = _allowed(algorithms)
-        self.algorithms = frozenset(allowed)
-        self._by_name: dict[tuple[str, str | None], _Chosen] = {}
-        self._nameless: dict[str, _Chosen] = {}
-        serving: dict[str, list[tuple[str | None, PreparedKey]]] = {name: [] for name in allowed}
+        allowed = allowed_algorithms(algorithms)
+        read: list[NamedKey] = []
         names: set[str] = set()
         for kid, key in _flatten(keys, allowed):
             if kid is not None and kid in names:
                 raise ConfigurationError("keys", "two keys have the same kid")
             names.update([kid] if kid is not None else [])
-            prepared, served = read_key(key, allowed)
-            for name in served:
-                serving[name].append((kid, prepared))
+            read.append(NamedKey(kid, *read_key(key, allowed)))
+        self._hold(read, allowed)
+
+    @classmethod
+    def of(cls, read: Iterable[NamedKey], allowed: Mapping[str, Algorithm]) -> Self:
+        """A set of keys that have been read already; no two of them may claim one name for one algorithm."""
+        made = cls.__new__(cls)
+        made._hold(read, allowed)  # noqa: SLF001 - its own
+        return made
+
+    def _hold(self, read: Iterable[NamedKey], allowed: Mapping[str, Algorithm]) -> None:
+        self.algorithms = frozenset(allowed)
+        self._by_name: dict[tuple[str, str | None], _Chosen] = {}
+        self._nameless: dict[str, _Chosen] = {}
+        serving: dict[str, list[tuple[str | None, PreparedKey]]] = {name: [] for name in allowed}
+        for key in read:
+            for name in key.serves:
+                serving[name].append((key.name, key.prepared))
         for name, rivals in serving.items():
             self._enter(name, allowed[name], rivals)
         if not self._by_name:
             raise ConfigurationError("keys", "there is no key for any of the algorithms")
+
+    def current(self) -> Self:
+        """These keys: they do not change. See ``KeySource``."""
+        return self
 
     def choose(self, algorithm: str, kid: str | None) -> tuple[Algorithm, PreparedKey]:
         """The key for a token with this ``alg`` and ``kid`` (``None``: it has none), ready for ``verify``.
@@ -69,6 +110,14 @@ class KeySet:
         if chosen is None:
             raise InvalidTokenError("key")
         return chosen
+
+    def names(self, algorithm: str, kid: str | None) -> bool:
+        """Whether a key has this very name, so that a token with it means no other."""
+        return kid is not None and (algorithm, kid) in self._by_name
+
+    def is_same(self, other: KeySet) -> bool:
+        """Whether both would choose equal keys for every token; of sets that were made with the same ``allowed``."""
+        return self._by_name == other._by_name and self._nameless == other._nameless
 
     def _enter(self, name: str, algorithm: Algorithm, rivals: list[tuple[str | None, PreparedKey]]) -> None:
         for kid, prepared in rivals:
@@ -88,7 +137,8 @@ class KeySet:
         )
 
 
-def _allowed(algorithms: Iterable[str]) -> dict[str, Algorithm]:
+def allowed_algorithms(algorithms: Iterable[str]) -> dict[str, Algorithm]:
+    """The algorithms by their names, of one family; anything else is a ``ConfigurationError``."""
     if isinstance(algorithms, (str, bytes, Mapping)) or not isinstance(algorithms, Iterable):
         raise ConfigurationError("algorithms", 'must be a list of names, such as ["RS256"]')
     names = list(algorithms)
@@ -113,7 +163,7 @@ def _flatten(keys: object, allowed: Mapping[str, Algorithm]) -> Iterator[tuple[s
     elif not isinstance(keys, Mapping):
         yield None, keys
     elif "kty" in keys:
-        yield _own_name(keys), keys
+        yield key_name(keys), keys
     elif isinstance(keys.get("keys"), (list, tuple)):
         yield from _members(keys["keys"], allowed)
     else:
@@ -125,7 +175,7 @@ def _members(jwks: Iterable[object], allowed: Mapping[str, Algorithm]) -> Iterat
         if not isinstance(jwk, Mapping):
             raise ConfigurationError("keys", "a JWK set holds something that is not a JWK")
         if misfit(jwk, allowed) is None:
-            yield _own_name(jwk), jwk
+            yield key_name(jwk), jwk
 
 
 def _named(keys: Mapping[Any, object]) -> Iterator[tuple[str | None, object]]:
@@ -137,7 +187,8 @@ def _named(keys: Mapping[Any, object]) -> Iterator[tuple[str | None, object]]:
         yield _checked_name(kid), key
 
 
-def _own_name(jwk: Mapping[str, Any]) -> str | None:
+def key_name(jwk: Mapping[str, Any]) -> str | None:
+    """The ``kid`` of a JWK, ``None`` without one; one that cannot be used is a ``ConfigurationError``."""
     return _checked_name(jwk["kid"]) if "kid" in jwk else None
 
 

@@ -11,6 +11,9 @@ from typing import Any, Final, final
 from authcache_middleware.bounded import BoundedMap, Kept
 from authcache_middleware.packed import PackedMap
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.keys import KeySet
+from authcache_middleware.tokens.remote import RemoteKeys
+from authcache_middleware.tokens.router import TokenRouter
 from authcache_middleware.tokens.verifier import TokenVerifier
 
 __all__ = ["KnownToken", "RememberedTokens"]
@@ -21,16 +24,32 @@ _TIMES: Final = struct.Struct("<dd")
 
 @final
 class KnownToken(Kept):
-    """What a verified token says, and the moments between which verification would find the same; never changed."""
+    """What a verified token says, and the moments between which the same keys would find the same; never changed."""
 
-    __slots__ = ("claims", "earliest", "record_key", "until")
+    __slots__ = ("claims", "earliest", "keys", "record_key", "source", "until")
 
-    def __init__(self, claims: Claims, record_key: str, earliest: float, until: float) -> None:
+    def __init__(
+        self,
+        claims: Claims,
+        record_key: str,
+        *,
+        earliest: float,
+        until: float,
+        source: RemoteKeys | None,
+        keys: KeySet | None,
+    ) -> None:
         self.claims = claims
         self.record_key = record_key
         """The key of its user's record."""
         self.earliest = earliest
         self.until = until
+        self.source = source
+        """Where its keys are fetched from; ``None`` where they are given, and so never change."""
+        self.keys = keys
+
+    def is_of_current_keys(self) -> bool:
+        """Whether they serve now, though perhaps something is to be done for them."""
+        return self.source is None or self.source.current() is self.keys
 
 
 @final
@@ -38,23 +57,25 @@ class RememberedTokens:
     """A verifier that parses a token, and verifies its signature, once.
 
     Tokens are known by the very credentials that they came in: another spelling of one is another token. What is found
-    here has its time checked again; in the last instant where rounding could matter it is verified again. An entry
-    lives at most as long as the verifier, whose keys and rules do not change.
+    here has its time checked again; in the last instant where rounding could matter it is verified again. An entry is
+    good for the very set of keys that verified it: with a key that was removed, or any other change, it is verified
+    again. The rules of the verifier do not change.
 
     The 10,000 that are asked for most are kept as objects; of any more only the times are, in bytes that the garbage
-    collector does not walk: they are parsed again, and their signatures still not verified twice.
+    collector does not walk: they are parsed again, and their signatures still not verified twice. Those whose keys are
+    fetched are not kept beyond the 10,000: the times alone do not say which keys had verified them.
     """
 
     def __init__(
         self,
-        verifier: TokenVerifier,
+        router: TokenRouter | TokenVerifier,
         *,
-        record_key: Callable[[str], str],
+        record_key: Callable[[Claims], str],
         entries: int,
         most_bytes: int,
         mutex: AbstractContextManager[Any],
     ) -> None:
-        self._verifier = verifier
+        self._router = router
         self._record_key = record_key
         ready, ready_bytes = entries, most_bytes
         self._packed: PackedMap[str | bytes] | None = None
@@ -66,29 +87,42 @@ class RememberedTokens:
         self._mutex = mutex  # guards changes; ``find`` reads without it
 
     def find(self, credentials: str | bytes, now: float) -> KnownToken | None:
-        """The token in these credentials, if it was verified before and would be now. Takes no lock."""
+        """The token in these credentials, if it was verified before, would be now, and its keys are settled.
+
+        Takes no lock.
+        """
         token = self._get(credentials)
-        return token if token is not None and token.earliest <= now < token.until else None
+        if token is None or not token.earliest <= now < token.until:
+            return None
+        source = token.source
+        return token if source is None or source.settled() is token.keys else None
 
     def verify(self, token: str, credentials: str | bytes, now: float) -> KnownToken:
         """See ``TokenVerifier.verify``; what it finds is remembered under the credentials that hold the token."""
-        known = self._unpacked(token, credentials, now) if self._packed else None
+        known = self._get(credentials)
+        if known is not None and known.earliest <= now < known.until and known.is_of_current_keys():
+            return known
+        verifier = self._router.pick(token)
+        source = verifier.keys if isinstance(verifier.keys, RemoteKeys) else None
+        keys = verifier.keys.current()  # first: where it is replaced in between, the entry is never found
+        known = self._unpacked(verifier, token, credentials, now) if self._packed and source is None else None
         if known is None:
-            claims = self._verifier.verify(token, now)
-            earliest, until = self._verifier.window(claims)
-            known = self._known(claims, math.nextafter(earliest, math.inf), math.nextafter(until, -math.inf))
-        with self._mutex:
-            self._tokens.put(credentials, known, weight=len(credentials))
+            claims = verifier.verify(token, now)
+            earliest, until = verifier.window(claims)
+            earliest, until = math.nextafter(earliest, math.inf), math.nextafter(until, -math.inf)
+            known = KnownToken(
+                claims, self._record_key(claims), earliest=earliest, until=until, source=source, keys=keys
+            )
+        if keys is not None:  # else they have come since, and nobody knows which ones it was verified with
+            with self._mutex:
+                self._tokens.put(credentials, known, weight=len(credentials))
         return known
 
-    def _known(self, claims: Claims, earliest: float, until: float) -> KnownToken:
-        return KnownToken(claims, self._record_key(claims.subject), earliest, until)
-
     def _pack(self, known: KnownToken) -> None:
-        if self._packed is not None:
+        if self._packed is not None and known.source is None:
             self._packed.put(known.key, _TIMES.pack(known.earliest, known.until))
 
-    def _unpacked(self, token: str, credentials: str | bytes, now: float) -> KnownToken | None:
+    def _unpacked(self, verifier: TokenVerifier, token: str, credentials: str | bytes, now: float) -> KnownToken | None:
         """One that made room for others: only its times were kept, since its claims are in its text."""
         assert self._packed is not None  # noqa: S101 - looked at by whoever calls
         with self._mutex:
@@ -96,7 +130,10 @@ class RememberedTokens:
         if times is None:
             return None
         earliest, until = _TIMES.unpack(times)
-        return self._known(self._verifier.recall(token, now), earliest, until) if earliest <= now < until else None
+        if not earliest <= now < until:
+            return None
+        claims, keys = verifier.recall(token, now), verifier.keys.current()
+        return KnownToken(claims, self._record_key(claims), earliest=earliest, until=until, source=None, keys=keys)
 
     def __len__(self) -> int:
         return len(self._tokens) + (0 if self._packed is None else len(self._packed))

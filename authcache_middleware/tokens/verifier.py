@@ -8,7 +8,8 @@ from typing import Any
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
 from authcache_middleware.tokens.claims import Claims
-from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet
+from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet, KeySource
+from authcache_middleware.tokens.remote import RemoteKeys, UnknownKeyError
 from authcache_middleware.tokens.strict import parse_object, split_token
 
 __all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier"]
@@ -31,22 +32,23 @@ _NEVER_ACCESS_TOKENS = frozenset({"logout+jwt", "dpop+jwt", "secevent+jwt"})
 
 
 class TokenVerifier:
-    """Decides which tokens are ours and still valid. Immutable after construction, for any thread; it never waits.
+    """Decides which tokens are ours and still valid. Its rules never change, for any thread; it never waits.
 
-    ``keys`` and ``algorithms``: see ``KeySet``. ``issuer`` must be a token's ``iss`` exactly; ``None`` takes only
-    tokens without ``iss``. ``audience``, one name or several, must have one in ``aud``; ``None`` takes only tokens
-    without ``aud`` (RFC 7519, section 4.1.3). ``leeway``: seconds, 0 to 60, granted on ``exp``, ``nbf`` and ``iat``.
-    ``typ``: the media types taken, where ``None`` stands for a header without one. ``required``: further claims that
-    must be there and not null. ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``:
-    the longest ``exp - iat`` in seconds, ten years at most (of a token without ``iat``: the longest time left).
-    ``require_iat=False`` takes tokens without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash``
-    or ``c_hash``, for providers whose ID tokens look like access tokens. Raises ``ConfigurationError``.
+    ``keys`` and ``algorithms``: see ``KeySet``; or keys that are fetched, which bring their algorithms along.
+    ``issuer`` must be a token's ``iss`` exactly; ``None`` takes only tokens without ``iss``. ``audience``, one name or
+    several, must have one in ``aud``; ``None`` takes only tokens without ``aud`` (RFC 7519, section 4.1.3).
+    ``leeway``: seconds, 0 to 60, granted on ``exp``, ``nbf`` and ``iat``. ``typ``: the media types taken, where
+    ``None`` stands for a header without one. ``required``: further claims that must be there and not null.
+    ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``: the longest ``exp - iat`` in
+    seconds, ten years at most (of a token without ``iat``: the longest time left). ``require_iat=False`` takes tokens
+    without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash`` or ``c_hash``, for providers whose
+    ID tokens look like access tokens. Raises ``ConfigurationError``.
     """
 
     def __init__(
         self,
         *,
-        keys: Keys,
+        keys: Keys | RemoteKeys,
         algorithms: Iterable[str],
         issuer: str | None,
         audience: str | Iterable[str] | None,
@@ -58,7 +60,7 @@ class TokenVerifier:
         require_iat: bool = True,
         reject_id_tokens: bool = False,
     ) -> None:
-        self._keys = KeySet(keys, algorithms)
+        self.keys: KeySource = keys if isinstance(keys, RemoteKeys) else KeySet(keys, algorithms)
         self._issuer = None if issuer is None else _name("issuer", issuer)
         self._audiences = _audiences(audience)
         self._leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
@@ -72,13 +74,18 @@ class TokenVerifier:
         reject = _switch("reject_id_tokens", reject_id_tokens)
         self._id_token_claims = _ID_TOKEN_CLAIMS if reject else frozenset[str]()
 
+    def pick(self, _token: str) -> TokenVerifier:
+        """This one, for whatever token: a verifier is a ``TokenRouter`` for one issuer."""
+        return self
+
     def verify(self, token: str, now: float) -> Claims:
         """The claims of ``token``, verified as of ``now`` (wall clock, seconds since 1970).
 
         Raises ``InvalidTokenError`` for everything else. Its ``reason`` is the first rule broken, in this order:
         ``oversized``, ``malformed``, ``header``, ``typ``, ``algorithm``, ``key``, ``signature``, ``claims``,
         ``id_token``, ``issuer``, ``audience``, ``subject``, ``lifetime``, ``expired``, ``not_yet_valid``. So
-        ``expired`` says that all but the time is right.
+        ``expired`` says that all but the time is right. With keys that are fetched, a key that is not there is an
+        ``UnknownKeyError``, which is one of these.
         """
         claims, not_before = self._recognised(token, now)
         # Last, since "expired" must mean that everything else is right.
@@ -124,15 +131,28 @@ class TokenVerifier:
             raise InvalidTokenError("header")
         self._check_typ(header)
         algorithm = header.get("alg")
-        if not isinstance(algorithm, str) or algorithm not in self._keys.algorithms:
+        if not isinstance(algorithm, str) or algorithm not in self.keys.algorithms:
             raise InvalidTokenError("algorithm")
         kid = header.get("kid")
         if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
             raise InvalidTokenError("key")
-        chosen, key = self._keys.choose(algorithm, kid)
-        if not chosen.verify(signed, key, signature):
-            raise InvalidTokenError("signature")
+        self._verify_signature(algorithm, kid, signed, signature)
         return parse_object(claims_json, "claims")
+
+    def _verify_signature(self, algorithm: str, kid: str | None, signed: bytes, signature: bytes) -> None:
+        keys = self.keys.current()
+        try:
+            if keys is None:
+                raise InvalidTokenError("key")
+            chosen, key = keys.choose(algorithm, kid)
+            if not chosen.verify(signed, key, signature):
+                raise InvalidTokenError("signature")
+        except InvalidTokenError as refused:
+            # A token that names its key means that one. Any other may have been signed by a key that has no name, or
+            # that has been published since.
+            if isinstance(self.keys, RemoteKeys) and (keys is None or not keys.names(algorithm, kid)):
+                raise UnknownKeyError(self.keys, keys, refused.reason) from None
+            raise
 
     def _check_typ(self, header: Mapping[str, Any]) -> None:
         # RFC 7515, section 4.1.9 and RFC 8725, section 3.11: case-insensitive, "application/" may be left out.
@@ -168,7 +188,7 @@ class TokenVerifier:
         return read, not_before
 
     def __repr__(self) -> str:
-        return f"<TokenVerifier: {self._keys!r}>"
+        return f"<TokenVerifier: {self.keys!r}>"
 
 
 def _media_type(typ: str) -> str:

@@ -33,7 +33,7 @@ class User(Mapping[str, Any]):
         object.__setattr__(self, "_fields", fields)
 
     identity: str
-    """The subject of the token: what the loader was called with."""
+    """The subject of the token, which the loader was called with; with ``issuers``, ``<alias>:`` before it."""
     _fields: Mapping[str, Any]
 
     @property
@@ -112,6 +112,13 @@ class Credentials:
 
     claims: Claims
     scopes: tuple[str, ...]
+    alias: str | None = None
+    """The alias of the token's issuer, where ``issuers`` were given."""
+
+    @property
+    def identity(self) -> str:
+        """Who the request speaks for: the subject, which ``<alias>:`` precedes if there is an alias."""
+        return self.claims.subject if self.alias is None else f"{self.alias}:{self.claims.subject}"
 
     def __repr__(self) -> str:
         return f"<Credentials: {self.claims!r}>"

@@ -6,7 +6,7 @@ import asyncio
 from types import MappingProxyType
 
 import pytest
-from faces import driven, wait_until
+from faces import ISSUER, driven, wait_until
 
 from authcache_middleware import InvalidTokenError
 from authcache_middleware.cache.refresh import refresh_window_ms
@@ -51,13 +51,13 @@ class World:
 
         async def until_done() -> None:
             async with asyncio.timeout(20):
-                while engine.users._refresher._under_way:
+                while engine.of(ISSUER).users._refresher._under_way:
                     await asyncio.sleep(0.001)
 
         if story is self.driver.face:
             self.driver._run(until_done())
         else:
-            wait_until(lambda: not engine.users._refresher._under_way)
+            wait_until(lambda: not engine.of(ISSUER).users._refresher._under_way)
 
 
 @pytest.fixture(params=["async", "blocking"])

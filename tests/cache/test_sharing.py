@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from faces import SECRET, headers, settings, token_for, wait_until
+from faces import ISSUER, SECRET, headers, settings, token_for, wait_until
 
 from authcache_middleware import AsyncAuthCache, AuthCache, InvalidTokenError, UnavailableError
 from authcache_middleware.cache.flights import Failed, Flights
@@ -308,7 +308,7 @@ async def test_a_record_is_served_while_all_places_hang(store, database) -> None
     hung = asyncio.create_task(auth.authenticate(headers(token_for("hung"))))
     await database.reading.wait()
     waiting = asyncio.create_task(auth.authenticate(HEADERS))
-    while "user:1" not in auth._engines[asyncio.get_running_loop()].users._flights:
+    while "user:1" not in auth._engines[asyncio.get_running_loop()].of(ISSUER).users._flights:
         await asyncio.sleep(0)
     elsewhere = AsyncAuthCache(store, load_user=lambda _: {"name": "Ann"}, **settings())
     assert (await elsewhere.authenticate(HEADERS)).user.name == "Ann"
@@ -392,7 +392,7 @@ class Threads:
 def in_flight(auth: AuthCache) -> Callable[[], bool]:
     def waiting() -> bool:
         engines = list(auth._story._engines.values())
-        return bool(engines) and "user:1" in engines[0].users._flights
+        return bool(engines) and "user:1" in engines[0].of(ISSUER).users._flights
 
     return waiting
 

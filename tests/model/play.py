@@ -24,6 +24,7 @@ from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.policy import is_active, judge, token_mark
 from authcache_middleware.users.record import Record
+from authcache_middleware.verification import KnownIssuer
 
 MAX_STALENESS = 1.0
 STEPS = 3000
@@ -282,7 +283,9 @@ class Process:
 
     def _open(self) -> None:
         opened = Opened(SimStore(self.place, self.world.cluster), SimStore(self.place, self.world.cluster))
-        self.engine = Engine(SimRuntime(self.place, self.kind), opened, UserKeys(), self.options, self.reporter)
+        issuers = {None: KnownIssuer(self.options.each_issuer[0], UserKeys(), None)}  # no token is verified here
+        runtime = SimRuntime(self.place, self.kind)
+        self.engine = Engine(runtime, opened, issuers, self.options, self.reporter, fetchers={})
 
     # -- the application's functions
 
@@ -309,7 +312,7 @@ class Process:
         return None if entry is None else entry.record
 
     async def request(self, subject: str, token: Token) -> None:
-        users = self.engine.users
+        users = self.engine.of(None).users
         request = self.world.reference.request(self.place, users, subject, token)
         record, source = self.recall(subject), "memory"
         if record is None:
@@ -329,17 +332,17 @@ class Process:
     async def change(self, subject: str) -> None:
         likely = self.world.scheduler.likely
         self.world.reference.commit(subject, None if likely(0.1) else {"active": likely(0.7)})
-        await self._end(subject, "invalidate", self.engine.revoker.cached(subject))
+        await self._end(subject, "invalidate", self.engine.of(None).revoker.cached(subject))
 
     async def logout(self, subject: str, token: Token) -> None:
-        revoked = self.engine.revoker.token(token.claims, now=self.place.clock.wall())
+        revoked = self.engine.of(None).revoker.token(token.claims, now=self.place.clock.wall())
         await self._end(subject, "logout", revoked, token, mark=token_mark(token.claims))
 
     async def revoke(self, subject: str) -> None:
-        await self._end(subject, "revoke_user", self.engine.revoker.user(subject), everything=True)
+        await self._end(subject, "revoke_user", self.engine.of(None).revoker.user(subject), everything=True)
 
     async def _end(self, subject: str, name: str, ending, token: Token | None = None, **what) -> None:
-        called, users = (self.world.scheduler.now, self.world.reference.next_moment()), self.engine.users
+        called, users = (self.world.scheduler.now, self.world.reference.next_moment()), self.engine.of(None).users
         try:
             await ending
         except UnavailableError:
@@ -365,16 +368,17 @@ class Process:
 
     def look_back(self) -> None:
         """Nothing is left over of anything."""
-        memory, flights = self.engine.memory, self.engine.users._flights
+        memory, of = self.engine.memory, self.engine.of(None)
+        flights = of.users._flights
         for name, rest in (
             ("trust", not memory.is_trusted), ("readers", memory._readers), ("waiters", memory._waiters),
-            ("flights", flights._open), ("places", self.engine._works[0]._free != self.options.loader_concurrency),
+            ("flights", flights._open), ("places", of._works[0]._free != self.options.loader_concurrency),
         ):  # fmt: skip
             if rest:
                 raise ViolationError(f"{self.place.name}, when all is quiet: {name} {rest}")
 
     async def ask_again(self, subject: str) -> None:
-        record = self.recall(subject) or await self.engine.users.record(subject)
+        record = self.recall(subject) or await self.engine.of(None).users.record(subject)
         self.world.counts["quiet"] += self.world.reference.knows(record)
 
     def _tell(self, what: str) -> None:

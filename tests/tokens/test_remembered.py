@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Mapping
+from types import SimpleNamespace
 
+import hypothesis
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from provider import jwk_of, trusting
 
+from authcache_middleware import JWKS
 from authcache_middleware.errors import InvalidTokenError
-from authcache_middleware.testing import issue_token
+from authcache_middleware.events import Reporter
+from authcache_middleware.testing import ManualClock, issue_token
 from authcache_middleware.tokens import remembered as remembered_module
+from authcache_middleware.tokens.jwk_set import read_jwk_set
 from authcache_middleware.tokens.remembered import KnownToken, RememberedTokens
+from authcache_middleware.tokens.remote import RemoteKeys
 from authcache_middleware.tokens.verifier import TokenVerifier
 
 SECRET = "a development secret of more than thirty-two bytes"
@@ -27,7 +37,10 @@ class Counted:
 
     def __init__(self, inner: TokenVerifier) -> None:
         self.inner, self.asked = inner, 0
-        self.window, self.recall = inner.window, inner.recall
+        self.window, self.recall, self.keys = inner.window, inner.recall, inner.keys
+
+    def pick(self, _token: str):
+        return self
 
     def verify(self, token: str, now: float):
         self.asked += 1
@@ -36,7 +49,11 @@ class Counted:
 
 def remembered(inner, *, entries: int = 100, most_bytes: int = 100_000) -> RememberedTokens:
     return RememberedTokens(
-        inner, record_key="user:{}".format, entries=entries, most_bytes=most_bytes, mutex=threading.Lock()
+        inner,
+        record_key=lambda claims: f"user:{claims.subject}",
+        entries=entries,
+        most_bytes=most_bytes,
+        mutex=threading.Lock(),
     )
 
 
@@ -117,6 +134,132 @@ def test_those_that_made_room_are_bounded_too(monkeypatch) -> None:
     for number in range(10, 60):
         enter(tokens, token(subject=str(number)), NOW)
     assert 5 <= len(tokens) <= 12
+
+
+SIGNERS = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("a", "b", "c")}
+PROVIDER = JWKS("https://id.example/jwks", max_stale=900.0, ssl_context=trusting())
+SIGNED = {
+    kid: issue_token(SIGNERS[kid], algorithm="ES256", kid=kid, now=NOW, lifetime=5000)
+    for kid in SIGNERS
+}  # fmt: skip
+
+
+class NoRuntime:
+    """For fetches that are ended by hand."""
+
+    @staticmethod
+    def cell():
+        return SimpleNamespace(put=lambda _: None)
+
+
+def published(kids: Mapping[str, str]) -> bytes:
+    """A JWK set in which each name stands for that signer's key."""
+    return json.dumps({"keys": [jwk_of(SIGNERS[signer], kid) for kid, signer in kids.items()]}).encode()
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.dictionaries(st.sampled_from("abc"), st.sampled_from("abc")),
+            st.sampled_from(["failure", "begin"]),
+            st.sampled_from([1.0, 29.0, 300.0, 1000.0]),
+        ),
+        max_size=20,
+    )
+)
+def test_what_is_remembered_follows_every_change_of_the_keys(steps) -> None:
+    """Whatever is published, fails, or grows old: a hit is what verification would have given at that moment."""
+    clock = ManualClock(wall=NOW)
+    keys = RemoteKeys(PROVIDER, ["ES256"], now=clock.monotonic)
+    keys.begin_anew(threading.Lock(), Reporter())
+    inner = TokenVerifier(keys=keys, algorithms=["ES256"], issuer=None, audience=None)
+    tokens = remembered(inner)
+    for step in steps:
+        if isinstance(step, float):
+            clock.advance(step)
+        elif step == "begin":
+            keys.board(NoRuntime, keys.begun)
+        else:
+            clock.advance(30.0)
+            seat = keys.board(NoRuntime, keys.begun)
+            if seat is not None:
+                fetched = read_jwk_set(published(step), keys.allowed) if step != "failure" and step else None
+                keys.land(seat.flight, fetched, None)
+        for text in SIGNED.values():
+            found = tokens.find(text, clock.wall())
+            try:
+                expected = inner.verify(text, clock.wall())
+            except InvalidTokenError as refused:
+                assert found is None
+                with pytest.raises(InvalidTokenError, match=refused.reason):
+                    enter(tokens, text, clock.wall())
+            else:
+                assert found is None or dict(found.claims) == dict(expected)
+                assert dict(enter(tokens, text, clock.wall()).claims) == dict(expected)
+
+
+def test_keys_that_were_fetched_again_unchanged_verify_nothing_again() -> None:
+    clock = ManualClock(wall=NOW)
+    keys = RemoteKeys(PROVIDER, ["ES256"], now=clock.monotonic)
+    keys.begin_anew(threading.Lock(), Reporter())
+    counted = Counted(TokenVerifier(keys=keys, algorithms=["ES256"], issuer=None, audience=None))
+    tokens = remembered(counted)
+    for order in ({"a": "a", "b": "b"}, {"b": "b", "a": "a"}):
+        clock.advance(30.0)
+        keys.land(keys.board(NoRuntime, keys.begun).flight, read_jwk_set(published(order), keys.allowed), None)
+        enter(tokens, SIGNED["a"], clock.wall())
+        assert tokens.find(SIGNED["a"], clock.wall()) is not None
+    assert counted.asked == 1
+
+
+def test_a_token_whose_keys_are_fetched_is_not_packed(monkeypatch) -> None:
+    """Its times would not say which keys had verified it, and it must die with its key."""
+    monkeypatch.setattr(remembered_module, "_MOST_READY", 1)
+    clock = ManualClock(wall=NOW)
+    keys = RemoteKeys(PROVIDER, ["ES256"], now=clock.monotonic)
+    keys.begin_anew(threading.Lock(), Reporter())
+    tokens = remembered(TokenVerifier(keys=keys, algorithms=["ES256"], issuer=None, audience=None))
+
+    def publish(*kids: str) -> None:
+        clock.advance(30.0)
+        fetched = read_jwk_set(published(dict(zip(kids, kids, strict=True))), keys.allowed)
+        keys.land(keys.board(NoRuntime, keys.begun).flight, fetched, None)
+
+    publish("a", "b")
+    for kid in "abab":
+        enter(tokens, SIGNED[kid], clock.wall())
+    publish("b")
+    for _ in range(2):
+        with pytest.raises(InvalidTokenError):
+            enter(tokens, SIGNED["a"], clock.wall())
+        enter(tokens, SIGNED["b"], clock.wall())
+
+
+@pytest.mark.parametrize("before", [None, "b"])
+def test_keys_that_come_while_a_token_is_verified(before) -> None:
+    """Nobody knows which set has verified it: it is not remembered."""
+    clock = ManualClock(wall=NOW)
+    keys = RemoteKeys(PROVIDER, ["ES256"], now=clock.monotonic)
+    keys.begin_anew(threading.Lock(), Reporter())
+
+    def come(kid: str) -> None:
+        clock.advance(30.0)
+        keys.land(keys.board(NoRuntime, keys.begun).flight, read_jwk_set(published({kid: kid}), keys.allowed), None)
+
+    class Slow(Counted):
+        def verify(self, token: str, now: float):
+            come("a")
+            return super().verify(token, now)
+
+    if before is not None:
+        come(before)
+    tokens = remembered(Slow(TokenVerifier(keys=keys, algorithms=["ES256"], issuer=None, audience=None)))
+    assert enter(tokens, SIGNED["a"], clock.wall()).claims.subject == "1"
+    assert tokens.find(SIGNED["a"], clock.wall()) is None
+    clock.advance(PROVIDER.max_stale)
+    assert keys.settled() is None
+    assert tokens.find(SIGNED["a"], clock.wall()) is None
 
 
 def test_a_token_is_verified_once() -> None:
