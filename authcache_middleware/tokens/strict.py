@@ -59,13 +59,16 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
     """The JSON object that ``text`` is; anything else raises ``InvalidTokenError(reason)``.
 
     Refused: other encodings than UTF-8 and a byte order mark (RFC 8259, section 8.1), members given twice (RFC 7515,
-    section 4 and RFC 7519, section 4), ``NaN``, ``Infinity`` and numbers too large for a float, lone surrogates.
+    section 4 and RFC 7519, section 4), ``NaN``, ``Infinity`` and numbers too large for a float, lone surrogates, and
+    more than 64 levels of arrays and objects.
     """
     members: object = None
     try:
         document = str(text, "utf-8").strip(_WHITESPACE)
         members, end = _read_value(document)
         if end != len(document):
+            members = None
+        if text.count(b"[") + text.count(b"{") > _MAX_DEPTH and _is_deep(members):
             members = None
         # Strict UTF-8 has no surrogates, so that only an escape can bring one in.
         if b"\\u" in text:
@@ -80,6 +83,7 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
 
 _match_compact = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII).fullmatch
 _WHITESPACE = " \t\n\r"
+_MAX_DEPTH = 64
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
 # RFC 4648, section 3.5: the bits that no octet takes must be zero, or one signature would have many spellings. So the
@@ -105,6 +109,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a member is given twice")
     return members
+
+
+def _is_deep(members: object) -> bool:
+    """Whether there are more levels than may be: level by level, since a recursion has an end of its own."""
+    level = [members]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _finite(text: str) -> float:

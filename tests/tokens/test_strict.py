@@ -122,5 +122,18 @@ def test_traps_are_refused(text):
     assert sys.getrecursionlimit() == limit
 
 
+@pytest.mark.parametrize("one", [b"[%b]", b'{"a":%b}'])
+def test_levels_have_a_bound_which_is_no_recursion_limit(one):
+    def nested(levels: int) -> bytes:
+        text = b"1"
+        for _ in range(levels - 1):
+            text = one % text
+        return b'{"a":%b,"b":[]}' % text
+
+    assert outcome(parse_object, nested(64), "claims") != "claims"
+    assert outcome(parse_object, nested(65), "claims") == "claims"
+    assert outcome(parse_object, b'{"a":[%b]}' % b",".join([b"[]"] * 100), "claims") != "claims"
+
+
 def test_paired_surrogates_are_a_character_and_escaped_backslashes_are_none():
     assert parse_object(b'{"a":"\\ud83d\\ude00","b":"\\\\ud800"}', "claims") == {"a": "😀", "b": "\\ud800"}
