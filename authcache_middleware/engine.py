@@ -85,6 +85,8 @@ class Engine:
             memory=self.memory,
             make_link=make_link,
             at_start=partial(tell_of_eviction, opened.store, reporter),
+            now=options.clock.monotonic,
+            max_staleness=options.max_staleness,
         )
 
     async def aclose(self) -> None:

@@ -142,7 +142,7 @@ class UserFlow:
             fresh_ms -= refresh_window_ms(record)
             if fresh_ms <= 0 and record.user is not None:
                 self._refresher.refresh(key, subject, value)
-        if reading is not None and (self._links is None or self._links.are_current()):
+        if reading is not None and (self._links is None or self._links.hear_of(key)):
             ends = record.expires_at_ms / 1000 - self._clock.wall()
             self._memory.keep(reading, record, seconds=fresh_ms / 1000, ends_in=ends)
 

@@ -81,12 +81,15 @@ class Primary(Protocol):
         """A new wire to it, not yet open, on which connecting and one command take no longer than ``timeout``."""
         ...
 
-    def beacon(self, prefix: str) -> str:
-        """A key with this prefix that is nobody's, belongs to this server, and is another at each call."""
+    def beacon(self, prefix: str) -> str | None:
+        """A key with this prefix that is nobody's, belongs to this server, and is another at each call.
+
+        ``None`` where no key with this prefix can belong to it: users' keys neither.
+        """
         ...
 
     async def touch(self, key: str, *, ttl_ms: int) -> None:
-        """Write the key by the way that users' keys are written; raises ``UnavailableError``."""
+        """Write the key to this server by the way that users' keys are written; raises ``UnavailableError``."""
         ...
 
 
@@ -111,7 +114,14 @@ class Link:
         self._max_staleness = max_staleness
         self._reporter = reporter
         self._is_up = False
+        self._is_over = False
         self._told = False
+
+    def replaced(self) -> None:
+        """It is stopped, since the primaries are others now; a thread may still be reading for a moment."""
+        was_up, self._is_up, self._is_over = self._is_up, False, True
+        if was_up:
+            self._reporter.tell(LinkDown(self._primary.name, "primaries changed"))
 
     async def run(self, stop: Stop) -> None:
         """Serve; connect again, after a pause, whenever the connection is lost."""
@@ -150,13 +160,17 @@ class Link:
 
     async def _subscribe(self, wire: Wire) -> None:
         number = await wire.call("CLIENT", "ID")
-        await wire.call("SET", self._primary.beacon(self._prefix), "", "PX", _BEACON_MS)
+        beacon = self._primary.beacon(self._prefix)
+        if beacon is not None:
+            await wire.call("SET", beacon, "", "PX", _BEACON_MS)
         # before SUBSCRIBE, after which RESP2 allows nothing but PING
         await wire.call("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", "PREFIX", self._prefix)
         await wire.call("SUBSCRIBE", _CHANNEL)
 
     async def _hear_the_beacon(self, wire: Wire) -> None:
         beacon = self._primary.beacon(self._prefix)
+        if beacon is None:
+            return
         try:
             await self._primary.touch(beacon, ttl_ms=_BEACON_MS)
         except UnavailableError:
@@ -201,7 +215,7 @@ class Link:
     def _credit(self, heartbeat: Heartbeat, now: float) -> None:
         lag = heartbeat.lag(now)
         credited = heartbeat.answered(now)
-        if credited is None:
+        if credited is None or self._is_over:
             return
         self._memory.credit(self._primary.name, credited)
         if not self._is_up:
@@ -221,6 +235,8 @@ class Link:
         return keys
 
     def _tell(self, error: WireError) -> None:
+        if self._is_over:
+            return
         if self._is_up:
             self._reporter.tell(LinkDown(self._primary.name, error.reason))
         if not self._told:

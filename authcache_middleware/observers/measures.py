@@ -57,7 +57,7 @@ _OUTAGES: Final = (
     "closed", "deadline", "internal", "is_active_or_user_type", "keys", "loader", "redis",
     "the_loader_failed_a_moment_ago", "the_revocations_are_unreadable", "too_many_ask_the_database",
 )  # fmt: skip
-_LINK_FAULTS: Final = ("ConnectionError", "TimeoutError", "ReadOnlyError", "no_answer")
+_LINK_FAULTS: Final = ("ConnectionError", "TimeoutError", "ReadOnlyError", "no_answer", "primaries_changed")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

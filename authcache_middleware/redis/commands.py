@@ -13,7 +13,7 @@ from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.runtime import Places, at_most
 from authcache_middleware.users.record import ForeignValueError
 
-__all__ = ["AsyncCalls", "BlockingCalls", "Calls", "RedisCommands"]
+__all__ = ["AsyncCalls", "BlockingCalls", "Calls", "RedisCommands", "wait_ms"]
 
 _LEAST_WAIT_MS: Final = 1
 _NO_CONNECTION_LEFT: Final = ("Too many connections", "No connection available.")
@@ -59,7 +59,7 @@ class AsyncCalls:
         """See ``Calls``."""
         async with at_most(2 * self._timeout), self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(*command)
-            pipeline.execute_command("WAIT", replicas, _wait_ms(self._timeout))
+            pipeline.execute_command("WAIT", replicas, wait_ms(self._timeout))
             reply, reached = await pipeline.execute()
         return reply, reached
 
@@ -87,7 +87,7 @@ class BlockingCalls:
         """See ``Calls``."""
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(*command)
-            pipeline.execute_command("WAIT", replicas, _wait_ms(self._timeout))
+            pipeline.execute_command("WAIT", replicas, wait_ms(self._timeout))
             reply, reached = pipeline.execute()
         return reply, reached
 
@@ -196,6 +196,6 @@ class RedisCommands:
         return UnavailableError(REDIS_GONE)
 
 
-def _wait_ms(timeout: float) -> int:
+def wait_ms(timeout: float) -> int:
     """A little less than the timeout of the connection, so that the server's word comes before it."""
     return max(_LEAST_WAIT_MS, int(timeout * 800))

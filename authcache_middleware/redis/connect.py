@@ -14,8 +14,12 @@ from authcache_middleware.cache.links import Topology
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.redis.breaker import Breaker
+from authcache_middleware.redis.cluster import ClusterTopology
+from authcache_middleware.redis.cluster_calls import ClusterCalls
+from authcache_middleware.redis.cluster_client import AsyncClusterClient, BlockingClusterClient
 from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
 from authcache_middleware.redis.primaries import OnePrimary, SingleServer
+from authcache_middleware.redis.sentinel import SentinelTopology
 from authcache_middleware.redis.store import RedisStore
 from authcache_middleware.runtime import AsyncPlaces, BlockingPlaces, is_async_callable
 
@@ -68,17 +72,24 @@ class RedisTarget:
     def open(self, breaker: Breaker) -> Opened:
         """A store for the running loop, or for this process."""
         client, owned = self._client(), isinstance(self._source, str)
+        pool = getattr(client, "connection_pool", None)
+        if pool is None:
+            return self._cluster(client, breaker)
         calls_class = AsyncCalls if self._asynchronous else BlockingCalls
         places = (AsyncPlaces if self._asynchronous else BlockingPlaces)(self._max_connections) if owned else None
         calls = calls_class(client, timeout=self._timeout, owned=owned)
         commands = RedisCommands(calls, breaker, places, place_wait=_COMMANDS_AHEAD * self._timeout)
-        pool = getattr(client, "connection_pool", None)
-        # keys of one command must be of one node
-        gathers = self._asynchronous and pool is not None
-        store = RedisStore(commands, wait_replicas=self._wait_replicas, gathers=gathers)
-        if pool is None or hasattr(pool, "get_master_address"):
-            return Opened(store, None)  # a cluster, or a primary that Sentinel names: nobody follows them yet
+        store = RedisStore(commands, wait_replicas=self._wait_replicas, gathers=self._asynchronous)
+        if hasattr(pool, "get_master_address"):
+            return Opened(store, SentinelTopology(pool, commands, asynchronous=self._asynchronous))
         return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)))
+
+    def _cluster(self, ready: Any, breaker: Breaker) -> Opened:
+        client = AsyncClusterClient(ready) if self._asynchronous else BlockingClusterClient(ready)
+        calls = ClusterCalls(client, timeout=self._timeout, asynchronous=self._asynchronous)
+        commands = RedisCommands(calls, breaker)
+        store = RedisStore(commands, wait_replicas=self._wait_replicas)  # keys of one command must be of one node
+        return Opened(store, ClusterTopology(client, commands))
 
     def _client(self) -> Any:
         if not isinstance(self._source, str):
@@ -130,12 +141,11 @@ class RedisTarget:
             raise ConfigurationError("redis", "the client must read from primaries, not from replicas")
         if getattr(pool, "cache", None) is not None:
             raise ConfigurationError("redis", "the client must not have a cache of its own (cache_config)")
-        if pool is None and self._wait_replicas:
-            raise ConfigurationError("wait_replicas", "a cluster's client cannot wait for the replicas of one node")
         if not self._asynchronous and not _has_timeout(client):
             _log.warning("the Redis client has no socket_timeout: a server that hangs will hang every request")
 
 
 def _has_timeout(client: Any) -> bool:
     pool = getattr(client, "connection_pool", None)
-    return pool is None or pool.connection_kwargs.get("socket_timeout") is not None
+    settings = client.get_connection_kwargs() if pool is None else pool.connection_kwargs  # without one: a cluster
+    return settings.get("socket_timeout") is not None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, final
 
 from authcache_middleware.cache.link import Primary, Wire
 from authcache_middleware.redis.store import Commands
 from authcache_middleware.redis.wire import AsyncWire, BlockingWire
 
-__all__ = ["OnePrimary", "SingleServer"]
+__all__ = ["OnePrimary", "SingleServer", "beacon"]
+
+
+def beacon(prefix: str) -> str:
+    """A key that is nobody's, since no subject holds a control character; another one at each call."""
+    return f"{prefix}\x00beacon:{os.urandom(8).hex()}"
 
 
 @final
@@ -33,8 +38,8 @@ class OnePrimary:
         return self._wire(self._pool.connection_class, self._pool.connection_kwargs, timeout)
 
     def beacon(self, prefix: str) -> str:
-        """See ``Primary``; no subject holds a control character, so it is nobody's."""
-        return f"{prefix}\x00beacon:{os.urandom(8).hex()}"
+        """See ``Primary``."""
+        return beacon(prefix)
 
     async def touch(self, key: str, *, ttl_ms: int) -> None:
         """See ``Primary``. Sent behind an open breaker too: the link would not ask, did the server not answer again."""
@@ -45,15 +50,20 @@ class OnePrimary:
 class SingleServer:
     """A ``Topology`` of one server, always the same."""
 
-    look_every = None
+    changes = False
 
     def __init__(self, primary: Primary) -> None:
         self._primary = primary
 
-    def names(self) -> frozenset[str] | None:
+    async def primaries(self, timeout: float) -> Sequence[Primary]:
         """See ``Topology``."""
-        return None
-
-    async def primaries(self) -> Sequence[Primary]:
-        """See ``Topology``."""
+        del timeout
         return [self._primary]
+
+    def is_sent_to(self, names: Collection[str], key: str) -> bool:
+        """See ``Topology``."""
+        del names, key
+        return True
+
+    async def close(self) -> None:
+        """See ``Topology``."""

@@ -38,6 +38,15 @@ def wire_settings(settings: Mapping[str, Any], retry: object, timeout: float) ->
     }
 
 
+# Answers of a server that is not, or not now, the one to ask: another day it would serve.
+_PASSING: Final = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.AskError,  # MOVED too
+    redis.exceptions.ClusterDownError,  # MASTERDOWN too
+    redis.exceptions.TryAgainError,
+)
+
+
 @final
 class AsyncWire:
     """A ``Wire`` on an event loop."""
@@ -130,7 +139,7 @@ class BlockingWire:
 def _lost(error: Exception) -> WireError:
     """With the class of the error alone: its text may hold an address, or what a server said of a user."""
     name = type(error).__name__
-    if not isinstance(error, redis.ResponseError) or isinstance(error, redis.exceptions.ReadOnlyError):
+    if not isinstance(error, redis.ResponseError) or isinstance(error, _PASSING):
         return WireError(name)
     code = str(error).partition(" ")[0]
     return WireError(f"{name} ({code})" if code.isalpha() else name, deaf=True)

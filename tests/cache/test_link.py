@@ -37,6 +37,7 @@ class Script:
     that pass in silence, a function to be called, or an error."""
 
     name = NODE
+    has_no_key = False
 
     def __init__(self, clock: ManualClock, *connections: list) -> None:
         self.clock = clock
@@ -53,7 +54,9 @@ class Script:
         self.says = self.connections.popleft()
         return self
 
-    def beacon(self, prefix: str) -> str:
+    def beacon(self, prefix: str) -> str | None:
+        if self.has_no_key:
+            return None
         self.beacons.append(f"{prefix}\x00beacon:{len(self.beacons)}")
         return self.beacons[-1]
 
@@ -120,7 +123,7 @@ class World:
         self.seen: list = []
 
     def run(self) -> World:
-        link = Link(
+        link = self.link = Link(
             self.script,
             memory=self.memory,
             prefix="user:",
@@ -256,6 +259,26 @@ def test_a_pool_that_does_not_reach_the_server_is_a_loss() -> None:
     world.script.touch_fails = True
     assert world.run().events == []
     assert ("PING",) not in world.script.sent
+
+
+def test_a_primary_that_no_key_belongs_to_is_heard_without_a_beacon() -> None:
+    world = World([])
+    world.script.has_no_key = True
+    world.script.connections[0].extend([PONG, PONG, world.keep, world.look])
+    world.run()
+    assert world.seen == [(True, True)]
+    assert [command[0] for command in world.script.sent[:4]] == ["CLIENT", "CLIENT", "SUBSCRIBE", "PING"]
+
+
+def test_a_link_that_is_replaced_proves_nothing_more(caplog) -> None:
+    """In a thread it may read on for a moment, while others are followed."""
+    world = World([])
+    follow = lambda: (world.link.replaced(), world.memory.follow([NODE]))  # noqa: E731
+    world.script.connections[0].extend([BEACON, PONG, PONG, PONG, world.look, follow, PONG, PONG, world.look])
+    world.run()
+    assert world.seen == [(True, False), (False, False)]
+    assert world.events == [LinkUp(NODE, 0.0), LinkDown(NODE, "primaries changed")]
+    assert caplog.text == ""
 
 
 def test_a_fault_of_ours_is_logged_and_survived(caplog) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from reference import Reference
@@ -16,9 +17,15 @@ from scheduler import Place, Promise, Scheduler
 
 from authcache_middleware.cache.link import WireError
 from authcache_middleware.errors import UnavailableError
+from authcache_middleware.redis.cluster_client import name_of
+from authcache_middleware.redis.cluster_view import slot_of
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import MemoryStore
 from authcache_middleware.users.record import ForeignValueError
+
+
+class MovedError(Exception):
+    """Another server has the key now."""
 
 
 class Path:
@@ -123,9 +130,28 @@ class Server:
         self.place = Place(scheduler, name, skew=scheduler.between(-1, 1))
         self.store = ServerStore(self.place.clock, weak)
         self.links: list[Connection] = []
+        self.view: list[Any] = []
+        """Its answer to ``CLUSTER SLOTS``."""
+        self.is_retired = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.name, 6379
+
+    def promoted(self, name: str) -> Server:
+        """Its replica, which takes over with all that was acknowledged. Of this one only its links are left.
+
+        It goes on answering their PINGs, and tells of nothing any more.
+        """
+        replica = Server(self.scheduler, name, self.reference, threaded=self.threaded, slow=self.slow, weak="")
+        replica.place, replica.store = self.place, self.store
+        self.is_retired = True
+        return replica
 
     def execute(self, command: str, key: str, *arguments: Any, **options: Any) -> Any:
         """The reply, and the moment of the execution."""
+        if self.is_retired:
+            return MovedError(), self.reference.next_moment()
         self.expire(key)
         before = self.store._values.get(key)
         try:
@@ -153,6 +179,8 @@ class Server:
             self.changed(key)
 
     def changed(self, key: str) -> None:
+        if self.is_retired:
+            return
         for link in self.links:
             if link.prefix is not None and key.startswith(link.prefix):
                 link.push(key)
@@ -217,13 +245,15 @@ class Connection:
             case ("CLIENT", "ID"):
                 self._queue(7)
             case ("SET", key, _, "PX", ttl_ms):
-                self.server.execute("set", key, b"", ttl_ms=ttl_ms)
-                self._queue(b"OK")
+                answer, _ = self.server.execute("set", key, b"", ttl_ms=ttl_ms)
+                self._queue(answer or b"OK")
             case ("CLIENT", "TRACKING", "ON", "REDIRECT", 7, "BCAST", "PREFIX", prefix):
                 self.prefix = prefix
                 self._queue(b"OK")
             case ("SUBSCRIBE", "__redis__:invalidate"):
                 self._queue([b"subscribe", b"__redis__:invalidate", 1])
+            case ("CLUSTER", "SLOTS"):
+                self._queue(list(self.server.view))
             case ("PING",):
                 self._pong()
             case _:
@@ -289,6 +319,8 @@ class SimWire:
         reply = await self.read(self._timeout)
         if reply is None:
             raise WireError("timeout")
+        if isinstance(reply, MovedError):
+            raise WireError("moved")
         return reply
 
     async def send(self, *command: str | int) -> None:
@@ -337,7 +369,7 @@ class SimPrimary:
 
 
 class Cluster:
-    """One server or several, and the paths to them. Also a ``Topology``, for each place."""
+    """One server or several, and the paths to them. In a cluster with replicas, others take over from time to time."""
 
     def __init__(
         self, scheduler: Scheduler, servers: list[Server], timeout: float, *, loss: float, late: float
@@ -348,6 +380,10 @@ class Cluster:
         self.loss = loss
         self.late = late
         self.well = False
+        self._maps: dict[Place, list[Server]] = {}
+        self._everyone = list(servers)
+        for server in servers:
+            server.view = self._view()
         self._paths: dict[tuple[Place, Server], Path] = {}
 
     def path(self, place: Place, server: Server) -> Path:
@@ -364,7 +400,55 @@ class Cluster:
             path.heal()
 
     def server(self, key: str) -> Server:
-        return self.servers[int(key.rpartition(":")[2]) % len(self.servers)]
+        return self.servers[self._shard(key)]
+
+    def _shard(self, key: str) -> int:
+        if "\x00" in key:  # a beacon, of a primary that knows its slots
+            return next(at for at, (first, last, _) in enumerate(self._view()) if first <= slot_of(key) <= last)
+        return int(key.rpartition(":")[2]) % len(self.servers)
+
+    def _view(self) -> list[Any]:
+        share = 16384 // len(self.servers)
+        return [
+            [share * at, share * (at + 1) - 1, [server.name.encode(), server.address[1], server.name.encode()]]
+            for at, server in enumerate(self.servers)
+        ]
+
+    def fail_over(self, shard: int, word: float) -> None:
+        """A replica takes over; within ``word`` seconds the others have heard of it, and the old one too."""
+        old = self.servers[shard]
+        new = old.promoted(f"redis{len(self._everyone)}")
+        self.servers[shard] = new
+        self.scheduler.tell(new.name, f"takes over from {old.name}")
+        new.view = self._view()
+        for server in self._everyone:  # those that were primaries once too: they are replicas now
+            self.scheduler.after(self.scheduler.between(0, word), lambda server=server: self._hear(server))
+        self._everyone.append(new)
+        if self.scheduler.likely(0.3):
+            for link in list(old.links):
+                link.kill(told=self.scheduler.likely(0.5))
+
+    def _hear(self, server: Server) -> None:
+        server.view = self._view()
+
+    def at(self, address: tuple[str, int]) -> Server:
+        return next(server for server in self._everyone if server.address == address)
+
+    def owner(self, place: Place, key: str) -> Server:
+        """Whom the client of that place takes for the owner."""
+        return self._maps.setdefault(place, list(self.servers))[self._shard(key)]
+
+    def moved(self, place: Place, key: str) -> None:
+        """The client has been told of another one."""
+        self._maps[place][self._shard(key)] = self.server(key)
+
+    async def sent(self, place: Place, command: str, key: str, *arguments: Any, **options: Any) -> tuple[Any, int]:
+        """By way of the client, which follows redirections."""
+        for _ in range(3):
+            with suppress(MovedError):
+                return await self.command(place, self.owner(place, key), command, key, *arguments, **options)
+            self.moved(place, key)
+        raise UnavailableError("redis")
 
     async def command(
         self, place: Place, server: Server, command: str, key: str, *arguments: Any, **options: Any
@@ -377,7 +461,8 @@ class Cluster:
 
         def arrive(copy: int) -> None:
             answer = server.execute(command, key, *arguments, **options)
-            scheduler.tell(server.name, f"{command} {key} of {place.name}{' again' * copy} -> {shown(answer[0])}")
+            shown_key = key.partition("\x00")[0]  # what follows in a beacon is no choice of the seed
+            scheduler.tell(server.name, f"{command} {shown_key} of {place.name}{' again' * copy} -> {shown(answer[0])}")
             if copy == heard and (self.well or not scheduler.likely(self.loss)):
                 path.travel("back", lambda: reply.put(answer), self.late)
 
@@ -397,14 +482,14 @@ class Cluster:
 class SimStore:
     """The ``Store`` port of one place, with its ``Topology``."""
 
-    look_every = None
+    changes = False
 
     def __init__(self, place: Place, cluster: Cluster) -> None:
         self._place = place
         self._cluster = cluster
 
     async def _ask(self, command: str, key: str, *arguments: Any, **options: Any) -> tuple[Any, int]:
-        return await self._cluster.command(self._place, self._cluster.server(key), command, key, *arguments, **options)
+        return await self._cluster.sent(self._place, command, key, *arguments, **options)
 
     async def get(self, key: str) -> bytes | None:
         return (await self._ask("get", key))[0]
@@ -442,11 +527,45 @@ class SimStore:
     async def aclose(self) -> None:
         """Nothing was opened."""
 
-    def names(self) -> None:
+    def is_sent_to(self, names: Any, key: str) -> bool:
+        return True
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+    async def primaries(self, timeout: float) -> list[SimPrimary]:
+        return [SimPrimary(self._place, server, self._cluster) for server in self._cluster.servers]
+
+
+class SimClient:
+    """What ``ClusterTopology`` needs of a cluster's client, and of commands; of one place."""
+
+    def __init__(self, place: Place, cluster: Cluster) -> None:
+        self._place = place
+        self._cluster = cluster
+        self._known = [server.address for server in cluster.servers]
+
+    def wire(self, address: tuple[str, int], timeout: float) -> SimWire:
+        server = self._cluster.at(address)
+        return SimWire(self._place, server, self._cluster.path(self._place, server), timeout)
+
+    def known(self) -> list[tuple[str, int]]:
+        return self._known
+
+    def mapped(self, address: tuple[str, int]) -> tuple[str, int]:
+        return address
+
+    async def learn(self, alive: frozenset[str]) -> None:
+        """Redirections teach it enough."""
+
+    def owner_name(self, key: str) -> str:
+        return name_of(self._cluster.owner(self._place, key).address)
+
+    def redirected_to(self, key: str) -> None:
         return None
 
-    async def primaries(self) -> list[SimPrimary]:
-        return [SimPrimary(self._place, server, self._cluster) for server in self._cluster.servers]
+    async def insist(self, _set: str, key: str, _value: str, _px: str, ttl_ms: int) -> None:
+        await self._cluster.sent(self._place, "set", key, b"", ttl_ms=ttl_ms)
 
 
 def shown(answer: Any) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from model_redis import Cluster, Server, SimStore
+from model_redis import Cluster, Server, SimClient, SimStore
 from reference import Reference, Token, ViolationError
 from scheduler import Place, Scheduler
 from sim_runtime import SimRuntime
@@ -19,6 +19,7 @@ from authcache_middleware.engine import Engine
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.events import Reporter
 from authcache_middleware.options import Options
+from authcache_middleware.redis.cluster import ClusterTopology
 from authcache_middleware.redis.connect import Opened
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.keys import UserKeys
@@ -60,6 +61,7 @@ class World:
         self.saves = scheduler.likely(0.2)
         self.endings = self.chance.choice([0.05, 0.3, 1.0])
         self.failing_loads = self.chance.choice([0.0, 0.0, 0.03])
+        self.has_replicas = scheduler.likely(0.35)
         self.actions = {name: often * self._often(name) for name, often in _ACTIONS.items()}
         self.tokens: dict[str, list[Token]] = {subject: [] for subject in self.subjects}
         self.foreigner = Place(scheduler, "foreigner")
@@ -96,6 +98,8 @@ class World:
 
     def _often(self, action: str) -> float:
         """Each run has troubles of its own: with a little of everything at all times, little would ever work."""
+        if action == "failover" and not self.has_replicas:
+            return 0.0
         if action in _TROUBLE:
             return self.chance.choice([0.0, 0.0, 0.3, 1.0, 4.0])
         return self.endings if action in _ENDINGS else 1.0
@@ -149,7 +153,7 @@ class World:
         called = self.scheduler.now, self.reference.next_moment()
         key = f"user:{subject}"
         try:
-            _, moment = await self.cluster.command(self.foreigner, self.cluster.server(key), "delete", key)
+            _, moment = await self.cluster.sent(self.foreigner, "delete", key)
         except UnavailableError:
             return
         self.scheduler.tell("foreigner", f"has deleted {key}")
@@ -226,6 +230,21 @@ class World:
         server.restart()
         self._soon(subject)
 
+    def _failover(self, _process: Process, subject: str) -> None:
+        self.counts["failover"] += 1
+        self.cluster.fail_over(self.chance.randrange(len(self.cluster.servers)), word=0.19 * MAX_STALENESS)
+        for process in self.processes:
+            if self.scheduler.likely(0.5):
+                self._hinder(process, times=3)
+        self._soon(subject)
+
+    def _hinder(self, process: Process, times: int) -> None:
+        """Hold answers back, for longer than a look waits and for less than a link does."""
+        server = self.chance.choice(self.cluster.servers)
+        self.cluster.path(process.place, server).stall("back", self.scheduler.between(0.3, 0.7))
+        if times > 1 and self._acting:
+            self.scheduler.after(self.scheduler.between(0.5, 1.0), lambda: self._hinder(process, times - 1))
+
     def _a_while(self) -> float:
         return self.scheduler.between(0, self.chance.choice([0.02, 0.3, 0.3, 1.5, 4.0]))
 
@@ -282,10 +301,14 @@ class Process:
         self._open()
 
     def _open(self) -> None:
-        opened = Opened(SimStore(self.place, self.world.cluster), SimStore(self.place, self.world.cluster))
+        store = SimStore(self.place, self.world.cluster)
+        topology = store
+        if self.world.has_replicas:
+            client = SimClient(self.place, self.world.cluster)
+            topology = ClusterTopology(client, client, now=self.place.clock.monotonic)
         issuers = {None: KnownIssuer(self.options.each_issuer[0], UserKeys(), None)}  # no token is verified here
         runtime = SimRuntime(self.place, self.kind)
-        self.engine = Engine(runtime, opened, issuers, self.options, self.reporter, fetchers={})
+        self.engine = Engine(runtime, Opened(store, topology), issuers, self.options, self.reporter, fetchers={})
 
     # -- the application's functions
 
@@ -324,6 +347,7 @@ class Process:
                 return
         verdict = judge(record, token.claims, is_active)
         self.world.counts[source] += 1
+        self.world.counts[f"{source}, where replicas take over"] += self.world.has_replicas
         self.world.counts[verdict] += 1
         version = "nobody" if record.user is None else record.user["version"]
         self._tell(f"answers for {subject} from {source}: version {version}, {verdict} (asked {request.began:.4f})")
@@ -389,9 +413,10 @@ _WAYS = ("there", "back", "anywhere")
 _ACTIONS = {
     "request": 70, "change": 6, "foreign": 4, "logout": 3, "revoke": 0.7, "login": 3, "garbage": 0.3, "touch": 1,
     "crash": 0.5, "restart": 0.3, "pause": 1, "stall": 1.5, "kill": 2, "evict": 0.6, "flush": 0.4, "lose": 0.2,
+    "failover": 0.4,
 }  # fmt: skip
 _ENDINGS = frozenset({"change", "foreign", "logout", "revoke"})
-_TROUBLE = frozenset({"crash", "restart", "pause", "stall", "kill", "evict", "flush", "lose", "garbage"})
+_TROUBLE = frozenset({"crash", "restart", "pause", "stall", "kill", "evict", "flush", "lose", "garbage", "failover"})
 
 
 class _Listener(logging.Handler):

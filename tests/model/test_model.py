@@ -31,6 +31,7 @@ def test_what_was_invalidated_is_not_seen_again() -> None:
         for what in (
             "memory", "redis", "active", "inactive", "revoked", "unknown", "invalidate", "logout", "revoke_user",
             "fills_refused counted", "refreshes counted", "links_lost counted", "not confirmed",
+            "failover", "memory, where replicas take over",
         ):  # fmt: skip
             assert counts[what] > 0, what
 

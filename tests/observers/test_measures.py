@@ -40,6 +40,7 @@ EVENTS = [
     (FillRefused("refresh", lease_ended=True), ("fills.refused", 1, ("refresh", "lease_ended"))),
     (LinkUp("127.0.0.1:6379", 0.5), ("link.lag", 0.5, ())),
     (LinkDown("127.0.0.1:6379", "no answer"), ("links.lost", 1, ("no_answer",))),
+    (LinkDown("127.0.0.1:6379", "primaries changed"), ("links.lost", 1, ("primaries_changed",))),
     (LinkDown("127.0.0.1:6379", "ResponseError (LOADING)"), ("links.lost", 1, (OTHER,))),
     (OutageBegan(), ("outages", 1, ())),
     (OutageEnded(12.5), ("outage.duration", 12.5, ())),
