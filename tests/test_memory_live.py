@@ -6,20 +6,19 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
-from faces import headers, settings, token_for, wait_until
+from faces import wait_until
+from live import Live, living
 from proxies import DOWN, StallingProxy
 
-from authcache_middleware import AsyncAuthCache, AuthCache
+from authcache_middleware import AsyncAuthCache
 from authcache_middleware.testing.server import EmbeddedServer
 
 RECALLS = 1000
-HEADERS = headers(token_for("1", lifetime=3600))
 
 
 class Database:
@@ -32,71 +31,6 @@ class Database:
     def load(self, user_id: str) -> dict[str, Any]:
         self.loads += 1
         return {"id": user_id, "name": self.name}
-
-
-class Live:
-    """A face whose background goes on between calls: the async one has its event loop in a thread of its own."""
-
-    def __init__(self, face: Any, run: Callable[[Any], Any] | None) -> None:
-        self.face = face
-        self._run = run
-
-    def there(self, function: Callable[[], Any]) -> Any:
-        """What a plain function returns where the face lives."""
-        if self._run is None:
-            return function()
-
-        async def call() -> Any:
-            return function()
-
-        return self._run(call())
-
-    def __call__(self, method: str, *arguments: Any) -> Any:
-        result = getattr(self.face, method)(*arguments)
-        return result if self._run is None else self._run(result)
-
-    def stats(self) -> Any:
-        return self.there(self.face.stats)
-
-    def recall(self) -> Any:
-        return self.there(lambda: self.face.recall(HEADERS))
-
-    def is_trusted(self) -> bool:
-        return self.stats().memory_trusted
-
-    def enter(self) -> Any:
-        return self("authenticate", HEADERS).user
-
-    def remember(self) -> None:
-        """Wait until memory is trusted and holds the user."""
-        self.enter()  # the first call starts the links
-        wait_until(self.is_trusted)
-        wait_until(lambda: self.enter() and self.recall())
-
-
-@contextmanager
-def living(kind: str, url: str, **options: Any) -> Iterator[Live]:
-    """A face of that kind, closed at the end."""
-    options = settings(**{"max_staleness": 1.0, **options})
-    if kind == "blocking":
-        with AuthCache(url, **options) as face:
-            yield Live(face, None)
-        return
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="test-loop")
-    thread.start()
-
-    def run(coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(20)
-
-    live = Live(AsyncAuthCache(url, **options), run)
-    try:
-        yield live
-    finally:
-        live("aclose")
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -128,7 +62,7 @@ def forgotten(live: Live) -> bool:
 
 def test_what_is_remembered_costs_redis_nothing(kind, database) -> None:
     def recalls() -> int:
-        return sum(live.face.recall(HEADERS).user.name == "Ann" for _ in range(RECALLS))
+        return sum(live.face.recall(live.headers("1")).user.name == "Ann" for _ in range(RECALLS))
 
     with EmbeddedServer() as own, redis.Redis.from_url(own.url) as other:
         with living(kind, own.url, load_user=database.load) as live:
@@ -186,7 +120,7 @@ def test_nothing_is_answered_beyond_max_staleness_when_invalidations_do_not_arri
             assert direct.ping()  # connected before it counts
 
             def timed() -> tuple[float, bool]:
-                return time.monotonic(), live.face.recall(HEADERS) is not None
+                return time.monotonic(), live.face.recall(live.headers("1")) is not None
 
             proxy.stall(DOWN)
             deleted = time.monotonic()

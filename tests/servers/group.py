@@ -20,13 +20,22 @@ class Group:
     """Start it with ``with``. Its servers are ended, frozen and started again one by one, by their own methods."""
 
     def __init__(self, servers: list[EmbeddedServer]) -> None:
-        self.servers = servers
-        self._clients = {
-            server.port: redis.Redis(
-                port=server.port, protocol=3, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 1)
-            )
-            for server in servers
-        }
+        self.servers: list[EmbeddedServer] = []
+        self._clients: dict[int, redis.Redis] = {}
+        for server in servers:
+            self.add(server)
+
+    def add(self, server: EmbeddedServer) -> None:
+        """One more, not started yet."""
+        self.servers.append(server)
+        self._clients[server.port] = redis.Redis(
+            port=server.port,
+            protocol=3,
+            decode_responses=True,
+            socket_timeout=5,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[redis.ConnectionError],  # redis-py 5 asks this list before it retries
+        )
 
     def start(self) -> None:
         for server in self.servers:

@@ -34,20 +34,32 @@ class Cluster(Group):
         self._directory = tempfile.TemporaryDirectory(prefix="authcache-cluster-")
         self._buses = {port: ports.pop() for port in ports[: 2 * len(SLOTS)]}
         self._ids = {port: secrets.token_hex(20) for port in self._buses}
-        super().__init__(
-            [
-                EmbeddedServer(
-                    port,
-                    **{
-                        **SETTINGS,
-                        "cluster_port": bus,  # the default is 10000 above, which may be no port
-                        "cluster_config_file": self._file(port),
-                        **settings,
-                    },
-                )
-                for port, bus in self._buses.items()
-            ]
-        )
+        self._settings = settings
+        super().__init__([self._node(port, bus) for port, bus in self._buses.items()])
+
+    def _node(self, port: int, bus: int) -> EmbeddedServer:
+        ours = {
+            **SETTINGS,
+            "cluster_port": bus,  # the default is 10000 above, which may be no port
+            "cluster_config_file": self._file(port),
+        }
+        return EmbeddedServer(port, **{**ours, **self._settings})
+
+    def join(self) -> EmbeddedServer:
+        """One more primary, without slots; returns when all nodes know it, and it serves. It stays until the end."""
+        port, bus = free_ports(2)
+        joined = self._node(port, bus)
+        self.add(joined)
+        joined.start()
+        self._ids[port] = self.ask(joined, "CLUSTER", "MYID")
+        self.ask(self.servers[0], "CLUSTER", "MEET", "127.0.0.1", port, bus)
+        wait_until(lambda: all(self._knows_all(server) and self._is_well(server) for server in self.running))
+        return joined
+
+    def _knows_all(self, server: EmbeddedServer) -> bool:
+        lines = [line.split() for line in self.ask(server, "CLUSTER", "NODES").splitlines()]
+        strange = any({"handshake", "noaddr"} & set(flags.split(",")) for _, _, flags, *_ in lines)
+        return not strange and {line[0] for line in lines} == set(self._ids.values())
 
     def start(self) -> None:
         """Returns when every node says that the cluster is whole, 20 s at most."""
@@ -87,6 +99,26 @@ class Cluster(Group):
         arguments = ("SLOTSRANGE", slot, slot, "NODE", self._ids[target.port])
         self.ask(self.owner(slot), "CLUSTER", "MIGRATESLOTS", *arguments)
         wait_until(lambda: {self._owner(server, slot) for server in self.running} == {target.port})
+
+    def move_keys(self, slot: int, target: EmbeddedServer, *, between: Callable[[], object] = lambda: None) -> None:
+        """The same key by key, as before Valkey 9; ``between`` is called before the keys leave and when they have."""
+        source = self.owner(slot)
+        self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self._ids[source.port])
+        self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self._ids[target.port])
+        between()
+        while keys := self.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 10):
+            self.ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
+        between()
+        for server in (target, source, *self.primaries()):
+            self.ask(server, "CLUSTER", "SETSLOT", slot, "NODE", self._ids[target.port])
+        wait_until(lambda: {self._owner(server, slot) for server in self.running} == {target.port})
+
+    def ask_importing(self, server: EmbeddedServer, *command: object) -> Any:
+        """What a node answers to which the slot is only moving."""
+        with self._clients[server.port].pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("ASKING")
+            pipeline.execute_command(*command)
+            return pipeline.execute()[-1]
 
     def settle(self) -> None:
         """Wait until all running nodes agree on owners and replicas, and every slot and every replica is served."""
