@@ -25,7 +25,7 @@ TESTS = Path(__file__).parent.parent
 WORKERS = 2
 AT_ONCE = 6
 MAX_STALENESS = 0.5
-STORE_TIMEOUT = 1.5
+STORE_TIMEOUT = 2.5
 GUARD = 30.0
 
 if sys.platform == "win32":
