@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
 from authcache_middleware.tokens.claims import Claims
@@ -145,6 +147,9 @@ class TokenVerifier:
             if keys is None:
                 raise InvalidTokenError("key")
             chosen, key = keys.choose(algorithm, kid)
+            # RFC 8017, section 8.1.2: as long as the modulus. OpenSSL takes a PSS signature without its leading zeros.
+            if isinstance(key, RSAPublicKey) and len(signature) != (key.key_size + 7) // 8:
+                raise InvalidTokenError("signature")
             if not chosen.verify(signed, key, signature):
                 raise InvalidTokenError("signature")
         except InvalidTokenError as refused:

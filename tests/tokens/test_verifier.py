@@ -4,6 +4,7 @@ import threading
 
 import jwt
 import pytest
+from jwt.utils import base64url_decode, base64url_encode
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.testing.tokens import issue_token
@@ -262,6 +263,20 @@ def test_a_wrong_option_is_refused_by_name(argument, values, make):
             make(**{argument: value})
         assert caught.value.argument == argument
         assert str(caught.value).startswith(f"{argument}: ")
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_an_rsa_signature_has_one_length(algorithm, rsa_key, make):
+    verifier = make(keys=rsa_key.public_key(), algorithms=[algorithm])
+    for number in range(10_000):  # one in 256 begins with a zero, which no number needs
+        token = issue_token(rsa_key, algorithm=algorithm, issuer="us", audience="api", now=NOW, token_id=str(number))
+        signed, _, signature = token.rpartition(".")
+        octets = base64url_decode(signature)
+        if octets[0] == 0:
+            break
+    assert reason(verifier, token) is None
+    assert reason(verifier, f"{signed}.{base64url_encode(octets[1:]).decode()}") == "signature"
+    assert reason(verifier, f"{signed}.{base64url_encode(bytes(1) + octets).decode()}") == "signature"
 
 
 def test_issuer_and_audience_must_be_said(secret):
