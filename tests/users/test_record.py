@@ -175,7 +175,7 @@ def test_a_list_that_holds_itself_is_refused() -> None:
         shape(user={"a": "x" * MAX_RECORD_BYTES}),
         b"\xdd\xff\xff\xff\xff",
         b"\x91" * 5000,
-        new_lease(),
+        LEASE_MARK + b"0" * 32,
     ],
 )
 def test_anything_odd_is_unreadable(packed) -> None:
