@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from authcache_middleware.bearer.answers import Answers, Refusal, RefusalBody
 from authcache_middleware.bearer.paths import ExemptPaths, asgi_path
-from authcache_middleware.bearer.scopes import authorise, needed_scopes
+from authcache_middleware.bearer.scopes import Needs, NeedsDict, authorise
 from authcache_middleware.errors import (
     ConfigurationError,
     MissingTokenError,
@@ -21,6 +21,8 @@ __all__ = [
     "App",
     "AsyncFace",
     "AuthCacheMiddleware",
+    "Needs",
+    "NeedsDict",
     "Receive",
     "Refusal",
     "RefusalBody",
@@ -37,6 +39,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
+_KNOWN = Needs()
 # From these on an answer cannot be replaced by another.
 _STARTS = frozenset(
     {
@@ -198,16 +201,17 @@ class _Connect:
 
 def current_user(scope: Scope) -> User:
     """The known user of a request; the anonymous one, who stands in ``scope["user"]``, raises ``MissingTokenError``."""
-    return authorise(scope, "user", "auth", ())
+    return authorise(scope, "user", "auth", _KNOWN)
 
 
-def requires(*scopes: str) -> Callable[[Scope], User]:
+def requires(*scopes: str, **needs: Unpack[NeedsDict]) -> Callable[[Scope], User]:
     """A check that returns the request's known user, whose token grants all of ``scopes``.
 
-    It raises ``MissingTokenError`` (401) or ``InsufficientScopeError`` (403), which the middleware answers. A name
-    that is no scope raises ``ConfigurationError`` at once.
+    Further needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``Needs``; all that are named must be
+    met. It raises ``MissingTokenError`` (401) or ``InsufficientScopeError`` (403), which the middleware answers. What
+    is no name raises ``ConfigurationError`` at once.
     """
-    needed = needed_scopes(scopes)
+    needed = Needs(scopes, **needs)
     return lambda scope: authorise(scope, "user", "auth", needed)
 
 

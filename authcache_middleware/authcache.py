@@ -234,9 +234,8 @@ class _Story(Generic[UserT]):
         try:
             verdict = judge(record, claims, self._options.is_active)
             if verdict == "active" and record.user is not None:
-                if self._aliases is None:
-                    return Identity(self._make_user(claims.subject, record.user), Credentials(claims, claims.scopes))
-                auth = Credentials(claims, claims.scopes, self._aliases[claims.issuer])
+                alias = None if self._aliases is None else self._aliases[claims.issuer]
+                auth = Credentials(claims, claims.scopes, claims.roles, alias)
                 return Identity(self._make_user(auth.identity, record.user), auth)
         except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
             _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))

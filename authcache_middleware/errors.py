@@ -85,18 +85,22 @@ class InvalidTokenError(RefusedError):
 
 
 class InsufficientScopeError(RefusedError):
-    """A good token without the scopes that are needed here: 403, naming ``scopes``."""
+    """A good token that does not reach this far: 403, naming the ``scopes`` that are needed.
+
+    There are none where a role is missing (``reason`` is ``role``) or the application's own rule says no (``rule``).
+    """
 
     status = 403
     error = "insufficient_scope"
 
-    def __init__(self, *scopes: str) -> None:
-        super().__init__("scope")
+    def __init__(self, *scopes: str, reason: str = "scope") -> None:
+        super().__init__(reason)
         self.scopes = scopes
 
     def challenge(self, realm: str = "api") -> str:
-        """The challenge, with the scopes needed in its ``scope`` attribute."""
-        return f'{super().challenge(realm)}, scope="{" ".join(self.scopes)}"'
+        """The challenge, with the scopes needed, if any, in its ``scope`` attribute."""
+        plain = super().challenge(realm)
+        return f'{plain}, scope="{" ".join(self.scopes)}"' if self.scopes else plain
 
 
 class UnavailableError(AuthCacheError):

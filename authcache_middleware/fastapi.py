@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
@@ -69,23 +69,27 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
         return secured
 
 
-class _Dependency(SecurityBase):
-    """A dependency that returns the known user, and that OpenAPI shows as a lock."""
+class _Lock(SecurityBase):
+    """What OpenAPI shows as a lock, with the scopes that whoever depends on it asks for."""
 
-    def __init__(self, *scopes: str) -> None:
+    def __init__(self) -> None:
         self.model = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = _SCHEME
-        self._check = asgi.requires(*scopes)
 
-    # async, though nothing waits: FastAPI would run a plain one in a thread.
-    async def __call__(self, request: HTTPConnection, security: SecurityScopes) -> User:
-        user = self._check(request.scope)
-        if security.scopes:
-            asgi.requires(*security.scopes)(request.scope)
-        return user
+    # async, here and below, though nothing waits: FastAPI would run a plain one in a thread.
+    async def __call__(self) -> None:
+        """Lets everyone through: who depends on it decides."""
 
 
-current_user = _Dependency()
+class _CurrentUser(_Lock):
+    """A dependency that returns the known user."""
+
+    async def __call__(self, request: HTTPConnection, security: SecurityScopes) -> User:  # type: ignore[override]
+        return asgi.requires(*security.scopes)(request.scope) if security.scopes else asgi.current_user(request.scope)
+
+
+_lock = _Lock()
+current_user = _CurrentUser()
 """The known user of a request or WebSocket: ``Annotated[User, Depends(current_user)]``.
 
 The anonymous one, who stands in ``request.user``, is answered with 401, on exempt paths too: there is no need to make
@@ -94,10 +98,21 @@ scopes=[…])`` are required.
 """
 
 
-def requires(*scopes: str) -> Callable[..., Awaitable[User]]:
+def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awaitable[User]]:
     """A dependency that returns the known user if the token grants all of ``scopes``: else 401 or 403.
 
-    For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. A name that
-    is no scope raises ``ConfigurationError`` at once.
+    For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. Further
+    needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. OpenAPI shows ``scopes`` in the
+    lock; it has no words for the others. What is no name raises ``ConfigurationError`` at once.
     """
-    return _Dependency(*scopes)
+    check = asgi.requires(*scopes, **needs)
+
+    async def checked(
+        request: HTTPConnection, security: SecurityScopes, _lock: None = Security(_lock, scopes=scopes)
+    ) -> User:
+        user = check(request.scope)
+        if security.scopes:  # of a Security(…) that depends on this one
+            asgi.requires(*security.scopes)(request.scope)
+        return user
+
+    return checked

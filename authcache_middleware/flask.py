@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, Unpack, cast
 
 from flask import Flask, Response, abort, current_app, request
+from flask.views import View
 
 from authcache_middleware import User, wsgi
-from authcache_middleware.errors import RefusedError, UnavailableError
+from authcache_middleware.errors import ConfigurationError, RefusedError, UnavailableError
 
 __all__ = ["AuthCacheMiddleware", "current_user", "requires"]
 
@@ -61,15 +63,19 @@ def current_user() -> User:
     return _checked(wsgi.current_user)
 
 
-def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def requires(*scopes: str, **needs: Unpack[wsgi.NeedsDict]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Lets only known users whose token grants all of ``scopes`` into a view: else 401 or 403.
 
-    The view is a function, plain or ``async`` (then Flask's own extra ``async`` is needed). A name that is no scope
-    raises ``ConfigurationError`` at once.
+    Further needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``wsgi.Needs``. The view is a function,
+    plain or ``async`` (then Flask's own extra ``async`` is needed); or a class, a ``View`` or ``MethodView``, of which
+    a guarded subclass is returned. What is no name raises ``ConfigurationError`` at once.
     """
-    check = wsgi.requires(*scopes)
+    check = wsgi.requires(*scopes, **needs)
 
     def guard(view: Callable[P, T]) -> Callable[P, T]:
+        if inspect.isclass(view):
+            return cast("Callable[P, T]", _guarded_class(view, guard))
+
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             _checked(check)
@@ -79,6 +85,14 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return guarded
 
     return guard
+
+
+def _guarded_class(view: type[Any], guard: Callable[..., Any]) -> type[Any]:
+    """A subclass whose views are guarded, outside of all other decorators."""
+    if not issubclass(view, View):
+        raise ConfigurationError("view", f"{view.__name__} is no View or MethodView")
+    names = {name: getattr(view, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(view.__name__, (view,), {**names, "decorators": [*view.decorators, guard]})
 
 
 def _checked(check: Callable[[dict[str, Any]], User]) -> User:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, Unpack, cast
 
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import HTTPConnection
 
 from authcache_middleware import User, asgi
-from authcache_middleware.asgi import AuthCacheMiddleware
+from authcache_middleware.asgi import AuthCacheMiddleware, NeedsDict, Scope
 from authcache_middleware.errors import ConfigurationError
 
 __all__ = ["AuthCacheMiddleware", "current_user", "requires"]
@@ -31,17 +32,19 @@ def current_user(request: HTTPConnection) -> User:
     return asgi.current_user(request.scope)
 
 
-def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def requires(*scopes: str, **needs: Unpack[NeedsDict]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Lets only known users whose token grants all of ``scopes`` into an endpoint: else 401 or 403.
 
-    The endpoint is a function or a method, ``async`` or plain, that is handed the request or WebSocket under any
-    name. A name that is no scope raises ``ConfigurationError`` at once.
+    Further needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. The endpoint is a
+    function or a method, ``async`` or plain, that is handed the request or WebSocket under any name; or a class, an
+    ``HTTPEndpoint`` or ``WebSocketEndpoint``, of which a guarded subclass is returned. What is no name raises
+    ``ConfigurationError`` at once.
     """
-    check = asgi.requires(*scopes)
+    check = asgi.requires(*scopes, **needs)
 
     def guard(endpoint: Callable[P, T]) -> Callable[P, T]:
         if inspect.isclass(endpoint):
-            raise ConfigurationError("endpoint", f"decorate the methods of {endpoint.__name__}, not the class")
+            return cast("Callable[P, T]", _guarded_class(endpoint, check))
         if inspect.iscoroutinefunction(endpoint):
 
             @functools.wraps(endpoint)
@@ -59,6 +62,19 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return guarded
 
     return guard
+
+
+def _guarded_class(endpoint: type[Any], check: Callable[[Scope], User]) -> type[Any]:
+    """A subclass that checks before anything is dispatched to its methods."""
+    if not issubclass(endpoint, HTTPEndpoint | WebSocketEndpoint):
+        raise ConfigurationError("endpoint", f"{endpoint.__name__} is no HTTPEndpoint or WebSocketEndpoint")
+
+    async def dispatch(self: Any) -> None:
+        check(self.scope)
+        await endpoint.dispatch(self)
+
+    names = {name: getattr(endpoint, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(endpoint.__name__, (endpoint,), {**names, "dispatch": dispatch})
 
 
 def _connection(*args: object, **kwargs: object) -> HTTPConnection:

@@ -6,11 +6,11 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from authcache_middleware.bearer.answers import Answer, Answers, Refusal, RefusalBody
 from authcache_middleware.bearer.paths import ExemptPaths, wsgi_path
-from authcache_middleware.bearer.scopes import authorise, needed_scopes
+from authcache_middleware.bearer.scopes import Needs, NeedsDict, authorise
 from authcache_middleware.errors import (
     ConfigurationError,
     MissingTokenError,
@@ -22,10 +22,20 @@ from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity,
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-__all__ = ["AuthCacheMiddleware", "Face", "Refusal", "RefusalBody", "current_user", "requires"]
+__all__ = [
+    "AuthCacheMiddleware",
+    "Face",
+    "Needs",
+    "NeedsDict",
+    "Refusal",
+    "RefusalBody",
+    "current_user",
+    "requires",
+]
 
 Environ = dict[str, Any]
 _NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
+_KNOWN = Needs()
 
 
 class Face(Protocol):
@@ -131,16 +141,17 @@ def current_user(environ: Environ) -> User:
 
     The anonymous one, who stands in ``environ["authcache.user"]``, raises ``MissingTokenError``.
     """
-    return authorise(environ, "authcache.user", "authcache.auth", ())
+    return authorise(environ, "authcache.user", "authcache.auth", _KNOWN)
 
 
-def requires(*scopes: str) -> Callable[[Environ], User]:
+def requires(*scopes: str, **needs: Unpack[NeedsDict]) -> Callable[[Environ], User]:
     """A check that returns the request's known user, whose token grants all of ``scopes``.
 
-    It raises ``MissingTokenError`` (401) or ``InsufficientScopeError`` (403), which the middleware answers. A name
-    that is no scope raises ``ConfigurationError`` at once.
+    Further needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``Needs``; all that are named must be
+    met. It raises ``MissingTokenError`` (401) or ``InsufficientScopeError`` (403), which the middleware answers. What
+    is no name raises ``ConfigurationError`` at once.
     """
-    needed = needed_scopes(scopes)
+    needed = Needs(scopes, **needs)
     return lambda environ: authorise(environ, "authcache.user", "authcache.auth", needed)
 
 

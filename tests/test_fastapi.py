@@ -35,6 +35,18 @@ def application(*, dependencies=(), installed=True, **options):
     def write() -> str:
         return "written"
 
+    @app.get("/any", dependencies=[Depends(requires("read", any_scope=["write", "read"], any_role=["clerk"]))])
+    def any_of() -> str:
+        return "any"
+
+    @app.get("/boss", dependencies=[Depends(requires(roles=["boss"]))])
+    def boss() -> str:
+        return "boss"
+
+    @app.get("/both")
+    async def both(user: Annotated[User, Security(requires("read"), scopes=["write"])]) -> str:
+        return user.identity
+
     @app.get("/security")
     async def security(user: Annotated[User, Security(current_user, scopes=["read"])]) -> str:
         return user.identity
@@ -88,6 +100,9 @@ def application(*, dependencies=(), installed=True, **options):
         ("/write", 403, None),
         ("/security", 200, "alice"),
         ("/security-write", 403, None),
+        ("/any", 200, "any"),
+        ("/boss", 403, None),
+        ("/both", 403, None),
         ("/anyone", 200, "alice"),
         ("/health", 200, "ok"),
         ("/sub/orders", 200, "orders"),
@@ -109,7 +124,15 @@ async def test_nobody(path):
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/anyone", 200), ("/me", 401), ("/read", 401), ("/security", 401), ("/sub/orders", 401), ("/health", 200)],
+    [
+        ("/anyone", 200),
+        ("/me", 401),
+        ("/read", 401),
+        ("/boss", 401),
+        ("/security", 401),
+        ("/sub/orders", 401),
+        ("/health", 200),
+    ],
 )
 async def test_the_anonymous_user(path, status):
     reply = await over_asgi(application(optional=True), Ask(raw_path=path))
@@ -150,7 +173,8 @@ async def test_the_dependencies_run_in_the_event_loops_thread():
     app.add_middleware(AuthCacheMiddleware, auth=Watched())
     await over_asgi(app, Ask(raw_path="/read", headers=bearer()))
     assert set(threads) == {threading.main_thread()}
-    assert inspect.iscoroutinefunction(type(current_user).__call__)
+    for dependency in (current_user, current_user.__class__.__mro__[1]()):
+        assert inspect.iscoroutinefunction(type(dependency).__call__)
 
 
 # OpenAPI
@@ -174,8 +198,12 @@ async def test_every_operation_is_locked_but_the_exempt_ones(dependencies):
     key = seen.pop("/key")
     assert {"APIKeyHeader": [], "bearer": []} in key
     assert all("bearer" in alternative for alternative in key)
-    assert len(seen) == 8
+    assert len(seen) == 11
     assert {path: lock for path, lock in seen.items() if lock != [BEARER]} == {
+        "/read": [{"bearer": ["read"]}],
+        "/write": [{"bearer": ["read", "write"]}],
+        "/any": [{"bearer": ["read"]}],
+        "/both": [{"bearer": ["write", "read"]}],
         "/security": [{"bearer": ["read"]}],
         "/security-write": [{"bearer": ["write"]}],
     }
@@ -184,7 +212,7 @@ async def test_every_operation_is_locked_but_the_exempt_ones(dependencies):
 async def test_optional_locks_stay_open_where_nobody_asks_for_the_user():
     seen = await locks(application(optional=True))
     assert seen["/anyone"] == [{}, BEARER]
-    assert seen["/me"] == seen["/read"] == seen["/sub/orders"] == [BEARER]
+    assert seen["/me"] == seen["/boss"] == seen["/sub/orders"] == [BEARER]
     assert seen["/health"] is None
 
 

@@ -49,6 +49,23 @@ def views(app):
         def get(self):
             return "orders"
 
+    @requires(any_role=["boss"])
+    class Secrets(MethodView):
+        """Secrets."""
+
+        def get(self):
+            return "secrets"
+
+    @requires("read", any_role=["clerk"], allows=lambda user, auth: user.name == "Alice")
+    class Files(MethodView):
+        init_every_request = False
+
+        def get(self):
+            return "files"
+
+    assert (Secrets.__name__, Secrets.__module__, Secrets.__doc__) == ("Secrets", __name__, "Secrets.")
+    app.add_url_rule("/secrets", view_func=Secrets.as_view("secrets"))
+    app.add_url_rule("/files", view_func=Files.as_view("files"))
     app.add_url_rule("/orders", view_func=Orders.as_view("orders"))
     return app
 
@@ -85,6 +102,8 @@ def application(request):
         ("/write/x", 403, None),
         ("/known", 200, b"known"),
         ("/orders", 403, None),
+        ("/secrets", 403, None),
+        ("/files", 200, b"files"),
         ("/teapot", 418, None),
         ("/nowhere", 404, None),
     ],
@@ -175,6 +194,11 @@ def test_without_the_middleware_nobody_enters():
     app.testing = True
     with pytest.raises(ConfigurationError, match="app: "):
         over_wsgi(app, Ask(raw_path="/read"), validated=False)
+
+
+def test_refuses_a_class_that_is_no_view():
+    with pytest.raises(ConfigurationError, match="view: dict is no View"):
+        requires("read")(dict)
 
 
 def test_refuses_a_scope_that_is_none_at_once():

@@ -6,7 +6,7 @@ from conformance.faces import AsyncTableFace, bearer
 from starlette.applications import Starlette
 from starlette.authentication import AuthenticationBackend
 from starlette.authentication import requires as starlette_requires
-from starlette.endpoints import HTTPEndpoint
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -70,6 +70,40 @@ class Orders(HTTPEndpoint):
         return PlainTextResponse("written")
 
 
+@requires(any_role=["clerk", "boss"])
+class Files(HTTPEndpoint):
+    """Files."""
+
+    async def get(self, request: Request) -> PlainTextResponse:
+        return PlainTextResponse("files")
+
+    def post(self, request: Request) -> PlainTextResponse:
+        return PlainTextResponse("filed")
+
+
+@requires(any_role=["boss"])
+class Secrets(Files):
+    async def get(self, request: Request) -> PlainTextResponse:
+        return PlainTextResponse("secrets")
+
+
+@requires("read", allows=lambda user, auth: user.name == "Alice")
+def hers(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hers")
+
+
+@requires("write")
+class Feed(WebSocketEndpoint):
+    async def on_connect(self, websocket: WebSocket) -> None:
+        raise AssertionError
+
+
+@requires("read")
+class FeedRead(WebSocketEndpoint):
+    async def dispatch(self) -> None:
+        await WebSocket(self.scope, self.receive, self.send).accept()
+
+
 async def logging_out(request: Request) -> PlainTextResponse:
     raise UnavailableError("redis")
 
@@ -94,6 +128,11 @@ ROUTES = [
     Route("/known", known),
     Route("/own", starlettes_own),
     Route("/orders", Orders),
+    Route("/files", Files),
+    Route("/secrets", Secrets),
+    Route("/hers", hers),
+    WebSocketRoute("/feed", Feed),
+    WebSocketRoute("/feed-read", FeedRead),
     Route("/logout", logging_out),
     WebSocketRoute("/live", live),
     WebSocketRoute("/live-read", live_read),
@@ -117,6 +156,9 @@ def application(*others, **options):
         ("/known", 200, b"known"),
         ("/own", 200, b"read"),
         ("/orders", 200, b"read"),
+        ("/files", 200, b"files"),
+        ("/secrets", 403, None),
+        ("/hers", 200, b"hers"),
         ("/api/who", 200, b"alice"),
         ("/api/write", 403, None),
         ("/logout", 503, None),
@@ -131,7 +173,7 @@ async def test_a_known_user(path, status, body):
         assert 'error="insufficient_scope"' in reply.header("www-authenticate")
 
 
-@pytest.mark.parametrize("path", ["/who", "/anyone", "/read", "/nowhere", "/orders"])
+@pytest.mark.parametrize("path", ["/who", "/anyone", "/read", "/nowhere", "/orders", "/files"])
 async def test_nobody(path):
     reply = await over_asgi(application(), Ask(raw_path=path))
     assert (reply.status, reply.header("www-authenticate")) == (401, 'Bearer realm="api"')
@@ -139,7 +181,15 @@ async def test_nobody(path):
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/anyone", 200), ("/who", 401), ("/read", 401), ("/read-plainly", 401), ("/known", 401), ("/own", 403)],
+    [
+        ("/anyone", 200),
+        ("/who", 401),
+        ("/read", 401),
+        ("/read-plainly", 401),
+        ("/known", 401),
+        ("/own", 403),
+        ("/files", 401),
+    ],
 )
 async def test_the_anonymous_user(path, status):
     reply = await over_asgi(application(optional=True), Ask(raw_path=path))
@@ -198,9 +248,21 @@ async def test_the_endpoint_may_be_a_partial_and_gets_the_request_by_keyword():
     assert await requires()(functools.partial(endpoint, 1))(request=request) == 1
 
 
-def test_refuses_a_class():
-    with pytest.raises(ConfigurationError, match="endpoint: decorate the methods of Orders"):
-        requires("read")(Orders)
+@pytest.mark.parametrize(("path", "answer"), [("/feed-read", "websocket.accept"), ("/feed", "websocket.close")])
+async def test_a_websocket_class_is_guarded(path, answer):
+    sent = await over_websocket(application(), Ask(raw_path=path, headers=bearer()))
+    assert sent[0]["type"] == answer
+
+
+async def test_a_class_is_guarded_with_all_its_methods_and_keeps_its_name():
+    assert (await over_asgi(application(), Ask("POST", raw_path="/files", headers=bearer()))).body == b"filed"
+    assert (await over_asgi(application(), Ask("POST", raw_path="/secrets", headers=bearer()))).status == 403
+    assert (Files.__name__, Files.__module__, Files.__doc__) == ("Files", __name__, "Files.")
+
+
+def test_refuses_a_class_that_is_no_endpoint():
+    with pytest.raises(ConfigurationError, match="endpoint: Request is no HTTPEndpoint"):
+        requires("read")(Request)
 
 
 def test_refuses_an_endpoint_without_the_request():

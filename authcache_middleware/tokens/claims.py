@@ -30,6 +30,8 @@ class Claims(Mapping[str, Any]):
     """The words of the ``scope`` claim (RFC 8693, section 4.2); empty without one."""
     members: Mapping[str, Any]
     """Every claim as it was received."""
+    roles: tuple[str, ...] = ()
+    """The roles or permissions that stand at ``roles_claim``; empty without one."""
 
     def __getitem__(self, name: str) -> Any:
         return self.members[name]

@@ -108,10 +108,11 @@ class AnonymousUser:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """What a request may do: the verified claims, and the scopes in them (``scope["auth"]``)."""
+    """What a request may do: the verified claims, and the scopes and roles in them (``scope["auth"]``)."""
 
     claims: Claims
     scopes: tuple[str, ...]
+    roles: tuple[str, ...] = ()
     alias: str | None = None
     """The alias of the token's issuer, where ``issuers`` were given."""
 

@@ -10,16 +10,16 @@ from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.user import Credentials, Identity, User
 
 
-def identity(subject: str, *scopes: str, user: object = None) -> Identity:
-    claims = Claims(subject, None, 4e9, 0.0, None, None, scopes, MappingProxyType({"sub": subject}))
-    return Identity(user or User(subject, {"name": subject.title()}), Credentials(claims, scopes))
+def identity(subject: str, *scopes: str, user: object = None, roles: tuple[str, ...] = ()) -> Identity:
+    claims = Claims(subject, None, 4e9, 0.0, None, None, scopes, MappingProxyType({"sub": subject}), roles)
+    return Identity(user or User(subject, {"name": subject.title()}), Credentials(claims, scopes, roles))
 
 
 class TableFace:
     """``authenticate`` returns what the table holds for the token, or raises it."""
 
     def __init__(self, **table: object) -> None:
-        self.table = {"alice": identity("alice", "read"), **table}
+        self.table = {"alice": identity("alice", "read", roles=("clerk",)), **table}
         self.asked = 0
         self.closed = 0
 
