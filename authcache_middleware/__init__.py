@@ -1,6 +1,7 @@
 """ASGI and WSGI authentication middleware: bearer tokens to known users, through Redis."""
 
 from authcache_middleware.authcache import AsyncAuthCache, AuthCache
+from authcache_middleware.bearer.places import TokenPlaces
 from authcache_middleware.errors import (
     AuthCacheError,
     ConfigurationError,
@@ -32,6 +33,7 @@ __all__ = [  # noqa: RUF022 - in the order of their letters
     "JWKS",
     "MissingTokenError",
     "RefusedError",
+    "TokenPlaces",
     "UnavailableError",
     "User",
 ]

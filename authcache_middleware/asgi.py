@@ -8,7 +8,9 @@ from typing import Any, Protocol, Unpack
 
 from authcache_middleware.bearer.answers import Answers, Refusal, RefusalBody
 from authcache_middleware.bearer.paths import ExemptPaths, asgi_path
+from authcache_middleware.bearer.places import TokenPlaces
 from authcache_middleware.bearer.scopes import Needs, NeedsDict, authorise
+from authcache_middleware.bearer.sent import answered_subprotocol, asgi_sent, conceal
 from authcache_middleware.errors import (
     ConfigurationError,
     MissingTokenError,
@@ -37,6 +39,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[str | bytes, str | bytes]]
 
 _NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
 _KNOWN = Needs()
@@ -61,10 +64,10 @@ _LIFESPAN_ENDS = frozenset(
 class AsyncFace(Protocol):
     """What the middleware asks of ``AsyncAuthCache``."""
 
-    def recall(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any] | None:
+    def recall(self, headers: Headers) -> Identity[Any] | None:
         """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has."""
 
-    async def authenticate(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any]:
+    async def authenticate(self, headers: Headers) -> Identity[Any]:
         """Who the request speaks for."""
 
     async def aclose(self) -> None:
@@ -82,7 +85,7 @@ class AuthCacheMiddleware:
 
     ``exempt`` paths pass as the anonymous user (see ``ExemptPaths``). With ``optional`` so do requests without any
     credentials; bad ones are still refused. With ``allow_preflight`` so do CORS preflights. ``refusal_body`` shapes
-    the body of a refusal.
+    the body of a refusal. ``tokens_in`` says where else than in the header a token may stand.
 
     ``auth`` is closed before the server is told that the application's lifespan is over. An application that
     takes no part in the lifespan closes it itself.
@@ -98,6 +101,7 @@ class AuthCacheMiddleware:
         allow_preflight: bool = False,
         realm: str = "api",
         refusal_body: RefusalBody | None = None,
+        tokens_in: TokenPlaces | None = None,
     ) -> None:
         if not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
@@ -107,7 +111,10 @@ class AuthCacheMiddleware:
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
-        self._selective = bool(self.exempt) or allow_preflight
+        if tokens_in is not None and not isinstance(tokens_in, TokenPlaces):
+            raise ConfigurationError("tokens_in", "must be TokenPlaces(…)")
+        self._places = None if tokens_in is None or tokens_in.is_header_alone else tokens_in
+        self._selective = bool(self.exempt) or allow_preflight or self._places is not None
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,18 +124,18 @@ class AuthCacheMiddleware:
             await self.app(scope, receive, self._closing(send) if kind == "lifespan" else send)
             return
         identity = _NOBODY
-        if not (self._selective and self._passes(scope)):
-            try:
-                headers = scope["headers"]
+        try:
+            headers = self._headers(scope) if self._selective else scope["headers"]
+            if headers is not None:
                 identity = self._recall(headers) or await self._authenticate(headers)
-            except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
-                if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
-                    await self._refuse(error, scope, receive, send)
-                    return
+        except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
+            if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
+                await self._refuse(error, scope, receive, send)
+                return
         # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
         scope["user"], scope["auth"] = identity
         if kind == "websocket":
-            receive = _Connect(receive)
+            receive, send = _Connect(receive), _answering(send, scope, self._places)
 
         started = False
 
@@ -146,10 +153,15 @@ class AuthCacheMiddleware:
                 raise
             await self._refuse(error, scope, receive, send)
 
-    def _passes(self, scope: Scope) -> bool:
-        """Whether this request needs no token."""
+    def _headers(self, scope: Scope) -> Headers | None:
+        """The headers in which the token stands, or that stand for it; ``None`` for a request that needs none."""
+        headers: Headers = scope["headers"]
+        if self._places is not None:
+            headers = self._places.credentials(asgi_sent(scope, self._places))
+            if scope["type"] == "websocket":
+                conceal(scope, self._places)
         exempt = self.exempt.match(asgi_path(scope), scope.get("raw_path"))
-        return exempt or (self._allow_preflight and _is_preflight(scope))
+        return None if exempt or (self._allow_preflight and _is_preflight(scope)) else headers
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answers.of(error)
@@ -180,6 +192,21 @@ class AuthCacheMiddleware:
                 await send(message)
 
         return closing
+
+
+def _answering(send: Send, scope: Scope, places: TokenPlaces | None) -> Send:
+    """``send`` that accepts a WebSocket with one of the subprotocols offered, which the token is none of."""
+    if places is None or not places.subprotocol:
+        return send
+    offered = list(scope["subprotocols"])
+
+    def answering(message: Message) -> Awaitable[None]:
+        if message["type"] == "websocket.accept":
+            answered = answered_subprotocol(message.get("subprotocol"), offered, places)
+            message = {**message, "subprotocol": answered}
+        return send(message)
+
+    return answering
 
 
 class _Connect:

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack, cast
 from flask import Flask, Response, abort, current_app, request
 from flask.views import View
 
-from authcache_middleware import User, wsgi
+from authcache_middleware import TokenPlaces, User, wsgi
 from authcache_middleware.errors import ConfigurationError, RefusedError, UnavailableError
 
 __all__ = ["AuthCacheMiddleware", "current_user", "requires"]
@@ -33,6 +33,7 @@ class AuthCacheMiddleware(wsgi.AuthCacheMiddleware):
         allow_preflight: bool = False,
         realm: str = "api",
         refusal_body: wsgi.RefusalBody | None = None,
+        tokens_in: TokenPlaces | None = None,
     ) -> AuthCacheMiddleware:
         """Wraps ``app.wsgi_app``, with the options of the constructor, and returns the middleware.
 
@@ -47,6 +48,7 @@ class AuthCacheMiddleware(wsgi.AuthCacheMiddleware):
             allow_preflight=allow_preflight,
             realm=realm,
             refusal_body=refusal_body,
+            tokens_in=tokens_in,
         )
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented place for it
         app.register_error_handler(RefusedError, _response)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from authcache_middleware.bearer.answers import Answer, Answers, Refusal, RefusalBody
 from authcache_middleware.bearer.paths import ExemptPaths, wsgi_path
+from authcache_middleware.bearer.places import TokenPlaces
 from authcache_middleware.bearer.scopes import Needs, NeedsDict, authorise
+from authcache_middleware.bearer.sent import wsgi_sent
 from authcache_middleware.errors import (
     ConfigurationError,
     MissingTokenError,
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Environ = dict[str, Any]
+Headers = Iterable[tuple[str | bytes, str | bytes]]
 _NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
 _KNOWN = Needs()
 
@@ -41,10 +44,10 @@ _KNOWN = Needs()
 class Face(Protocol):
     """What the middleware asks of ``AuthCache``."""
 
-    def recall(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any] | None:
+    def recall(self, headers: Headers) -> Identity[Any] | None:
         """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has."""
 
-    def authenticate(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Identity[Any]:
+    def authenticate(self, headers: Headers) -> Identity[Any]:
         """Who the request speaks for."""
 
     def close(self) -> None:
@@ -65,7 +68,7 @@ class AuthCacheMiddleware:
 
     ``exempt`` paths pass as the anonymous user (see ``ExemptPaths``). With ``optional`` so do requests without any
     credentials; bad ones are still refused. With ``allow_preflight`` so do CORS preflights. ``refusal_body`` shapes
-    the body of a refusal.
+    the body of a refusal. ``tokens_in`` says where else than in the header a token may stand: in a cookie.
 
     WSGI has no end of its own: call ``close()`` where the process ends.
     """
@@ -80,6 +83,7 @@ class AuthCacheMiddleware:
         allow_preflight: bool = False,
         realm: str = "api",
         refusal_body: RefusalBody | None = None,
+        tokens_in: TokenPlaces | None = None,
     ) -> None:
         authenticate = getattr(auth, "authenticate", None)
         if not callable(authenticate) or inspect.iscoroutinefunction(authenticate):
@@ -89,7 +93,12 @@ class AuthCacheMiddleware:
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
-        self._selective = bool(self.exempt) or allow_preflight
+        if tokens_in is not None and not isinstance(tokens_in, TokenPlaces):
+            raise ConfigurationError("tokens_in", "must be TokenPlaces(…)")
+        if tokens_in is not None and (tokens_in.subprotocol or tokens_in.query):
+            raise ConfigurationError("tokens_in", "subprotocol and query are for WebSockets, which WSGI has not")
+        self._places = None if tokens_in is None or tokens_in.is_header_alone else tokens_in
+        self._selective = bool(self.exempt) or allow_preflight or self._places is not None
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -97,14 +106,16 @@ class AuthCacheMiddleware:
         # A front end's word, or a client's by way of a careless one: identity comes from verified tokens only.
         environ.pop("REMOTE_USER", None)
         user, auth = _NOBODY
-        if not (self._selective and self._passes(environ)):
-            credentials = environ.get("HTTP_AUTHORIZATION")
-            headers = () if credentials is None else (("Authorization", credentials),)
-            try:
+        credentials = environ.get("HTTP_AUTHORIZATION")
+        headers: Headers | None = () if credentials is None else (("Authorization", credentials),)
+        try:
+            if self._selective:
+                headers = self._headers(environ, headers)
+            if headers is not None:
                 user, auth = self._auth.recall(headers) or self._auth.authenticate(headers)
-            except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
-                if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
-                    return self._refuse(error, environ, start_response)
+        except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
+            if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
+                return self._refuse(error, environ, start_response)
         environ["authcache.user"] = user
         environ["authcache.auth"] = auth
         environ["authcache.answer"] = self._answers.of
@@ -120,9 +131,11 @@ class AuthCacheMiddleware:
         """Closes the face."""
         self._auth.close()
 
-    def _passes(self, environ: Environ) -> bool:
-        """Whether this request needs no token."""
-        return self.exempt.match(*wsgi_path(environ)) or (self._allow_preflight and _is_preflight(environ))
+    def _headers(self, environ: Environ, headers: Headers | None) -> Headers | None:
+        """``headers``, or those that stand for what other places hold; ``None`` for a request that needs no token."""
+        if self.exempt.match(*wsgi_path(environ)) or (self._allow_preflight and _is_preflight(environ)):
+            return None
+        return headers if self._places is None else self._places.credentials(wsgi_sent(environ, self._places))
 
     def _refuse(
         self, error: Exception, environ: Environ, start_response: StartResponse, *, replace: bool = False

@@ -50,7 +50,7 @@ _LONG: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 _REFUSALS: Final = (
     "algorithm", "audience", "claims", "duplicate", "expired", "header", "id_token", "inactive", "issuer", "key",
-    "lifetime", "malformed", "not_yet_valid", "oversized", "revoked", "scheme", "signature", "subject", "typ",
+    "lifetime", "malformed", "not_yet_valid", "origin", "oversized", "revoked", "scheme", "signature", "subject", "typ",
     "unknown",
 )  # fmt: skip
 _OUTAGES: Final = (

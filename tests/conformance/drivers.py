@@ -82,7 +82,7 @@ async def over_asgi(app: Callable, ask: Ask) -> Reply:
 
 async def over_websocket(app: Callable, ask: Ask, *, denial: bool = False) -> list[dict]:
     """What was sent in answer to the handshake; receiving more than the handshake fails."""
-    scope = http_scope(ask) | {"type": "websocket", "scheme": "ws", "subprotocols": []}
+    scope = http_scope(ask) | {"type": "websocket", "scheme": "ws", "subprotocols": ask.extra.get("subprotocols", [])}
     del scope["method"]
     scope["extensions"] = {"websocket.http.response": {}} if denial else {}
     sent: list[dict] = []
