@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import logging
 import socket
 import threading
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -14,7 +15,7 @@ from conformance.faces import AsyncTableFace, TableFace
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from authcache_middleware import asgi, wsgi
+from authcache_middleware import TokenPlaces, asgi, wsgi
 from authcache_middleware.errors import UnavailableError
 
 OPTIONS = {"exempt": ["/health", "/static/*"]}
@@ -43,11 +44,11 @@ def wsgi_app(environ, start_response):
 
 
 @contextlib.contextmanager
-def uvicorn_server(**settings):
+def uvicorn_server(*, tokens_in=None, **settings):
     face = AsyncTableFace(down=UnavailableError("redis"))
-    app = asgi.AuthCacheMiddleware(asgi_app, auth=face, **OPTIONS)
+    app = asgi.AuthCacheMiddleware(asgi_app, auth=face, tokens_in=tokens_in, **OPTIONS)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", **settings))
+    server = uvicorn.Server(uvicorn.Config(app, **{"log_level": "error", **settings}))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -210,3 +211,37 @@ def test_a_refused_websocket_gets_the_whole_answer(sockets, path, headers, statu
 def test_a_websocket_that_may_enter_is_accepted(sockets, path, headers, identity):
     with connect(sockets + path, additional_headers=headers) as websocket:
         assert websocket.recv() == identity
+
+
+@pytest.fixture(scope="module")
+def open_sockets():
+    places = TokenPlaces(subprotocol=True, query=True, cookie=True, origins=["https://app.example"])
+    with uvicorn_server(ws="websockets-sansio", tokens_in=places, log_level="info", log_config=None) as port:
+        yield f"ws://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "answered"),
+    [
+        ("", {"subprotocols": ["bearer", "alice"]}, "bearer"),
+        ("?access_token=alice", {}, None),
+        ("", {"additional_headers": {"Cookie": "__Host-access_token=alice"}, "origin": "https://app.example"}, None),
+    ],
+    ids=["subprotocol", "query", "cookie"],
+)
+def test_a_websocket_may_bring_its_token_elsewhere_and_it_is_not_logged(open_sockets, query, options, answered, caplog):
+    caplog.set_level(logging.INFO)
+    with connect(f"{open_sockets}/{query}", **options) as websocket:
+        assert websocket.recv() == "alice"
+        assert websocket.subprotocol == answered
+    forged = json.loads(json.dumps(options).replace("alice", "mallory"))
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(f"{open_sockets}/{query.replace('alice', 'mallory')}", **forged),
+    ):
+        pass
+    assert refused.value.response.status_code == 401
+    logged = caplog.text
+    assert "accepted" in logged
+    assert "alice" not in logged
+    assert "mallory" not in logged
