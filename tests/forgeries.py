@@ -11,6 +11,7 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -40,6 +41,7 @@ from forger import (
 __all__ = ["ALGORITHMS", "NOW", "Case", "corpus", "options", "seed_of_this_run"]
 
 
+@cache
 def seed_of_this_run() -> int:
     return int(os.environ.get("AUTHCACHE_SEED") or random.SystemRandom().randrange(2**32))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from authcache_middleware.cli.mint import claim, mint, signing_key
+from authcache_middleware.cli.mint import claim, given_by_option, mint, signing_key
 from authcache_middleware.tokens.material import FAMILIES
 
 __all__ = ["authcache"]
@@ -86,6 +86,64 @@ def token(
             claims=further,
         )
     )
+
+
+@authcache.command()
+@click.argument("token")
+@click.option("--key", envvar="AUTHCACHE_KEY", show_envvar=True, help="HMAC secret, or public or private key as PEM.")
+@click.option(
+    "--key-file",
+    "--keys",
+    "key_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File that holds the key; one line break at its end is left out.",
+)
+@click.option(
+    "--jwks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File that holds a JWK or a JWK set, in place of a key.",
+)
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(list(FAMILIES)),
+    help="Taken; the token's if left out.",
+)
+@click.option("--issuer", help="What iss must be; not checked if left out.")
+@click.option("--audience", multiple=True, help="What aud must be or hold, one of several; not checked if left out.")
+@click.option("--leeway", type=click.FloatRange(0, 60), default=5.0, show_default=True, help="Seconds.")
+def inspect(
+    *,
+    token: str,
+    key: str | None,
+    key_file: Path | None,
+    jwks: Path | None,
+    algorithms: tuple[str, ...],
+    issuer: str | None,
+    audience: tuple[str, ...],
+    leeway: float,
+) -> None:
+    """Show what TOKEN says, verify it where a key is given, and say in one line why it would be refused.
+
+    Its signature is never printed. TOKEN may be - for standard input: what stands on the command line is seen by
+    everyone on the machine. Exit status: 0 accepted, 1 refused, 3 if nothing is wrong but there was no key.
+    """
+    from authcache_middleware.cli.inspect import inspect as inspected
+    from authcache_middleware.cli.inspect import published_keys, token_text, verification_key
+    from authcache_middleware.cli.refusals import Expected
+
+    keys = None
+    if jwks is not None:
+        if key_file is not None or given_by_option("key"):
+            raise click.UsageError("give a key or --jwks, not both")
+        keys = published_keys(jwks)
+    elif key or key_file is not None:
+        keys = verification_key(signing_key(key, key_file))
+    expected = Expected(
+        keys=keys, algorithms=algorithms or None, issuer=issuer, audience=audience or None, leeway=leeway
+    )
+    raise SystemExit(inspected(token_text(token), expected))
 
 
 @authcache.command()

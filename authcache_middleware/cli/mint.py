@@ -17,7 +17,7 @@ from authcache_middleware.testing.tokens import issue_token
 from authcache_middleware.tokens.material import FAMILIES, PublicKey
 from authcache_middleware.tokens.verifier import TokenVerifier
 
-__all__ = ["claim", "mint", "signing_key"]
+__all__ = ["claim", "given_by_option", "mint", "public_half", "signing_key"]
 
 _OWN_OPTIONS = {
     "sub": "--subject",
@@ -61,7 +61,7 @@ def mint(
             claims=claims,
         )
         verifier = TokenVerifier(
-            keys=key if FAMILIES[algorithm] == "oct" else _public_half(key),
+            keys=key if FAMILIES[algorithm] == "oct" else public_half(key),
             algorithms=[algorithm],
             issuer=issuer,
             audience=audience,
@@ -80,10 +80,7 @@ def mint(
 def signing_key(key: str | None, key_file: Path | None) -> str:
     """The key's text; raises ``click.UsageError`` where there is none or more than one."""
     if key_file is not None:
-        given_by_option = (
-            click.get_current_context().get_parameter_source("key") is click.core.ParameterSource.COMMANDLINE
-        )
-        if given_by_option:
+        if given_by_option("key"):
             raise click.UsageError("give --key or --key-file, not both")
         try:
             key = key_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
@@ -92,6 +89,11 @@ def signing_key(key: str | None, key_file: Path | None) -> str:
     if not key:
         raise click.UsageError("a key is needed: --key-file, --key or the environment variable AUTHCACHE_KEY")
     return key
+
+
+def given_by_option(name: str) -> bool:
+    """Whether a parameter stands on the command line, and not only in the environment."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def claim(text: str) -> tuple[str, Any]:
@@ -115,6 +117,6 @@ def _refuse_constant(_name: str) -> None:
     raise ValueError  # NaN and Infinity, which only Python takes for JSON
 
 
-def _public_half(key: str) -> PublicKey:
+def public_half(key: str) -> PublicKey:
     """The public key of a PEM that has just signed something."""
     return cast("PublicKey", load_pem_private_key(key.encode(), password=None).public_key())
