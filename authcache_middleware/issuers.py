@@ -11,6 +11,7 @@ from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.tokens.discovery import DiscoveredJWKS
 from authcache_middleware.tokens.jwks import DAY, JWKS, MAX_BYTES, REFRESH, TIMEOUT
 from authcache_middleware.tokens.keys import Keys
+from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS, Profile, RolesClaim
 
 __all__ = ["USUAL_TYPES", "Issuer", "IssuerDict", "LoadUser", "SaveRevocation", "checked_issuers"]
 
@@ -52,6 +53,9 @@ class IssuerDict(_RequiredRules, total=False):
     required: Iterable[str]
     subject_claim: str
     reject_id_tokens: bool
+    scope_claims: Iterable[str]
+    roles_claim: RolesClaim
+    profile: Profile
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -77,6 +81,9 @@ class Issuer:
     required: Iterable[str] = ()
     subject_claim: str = "sub"
     reject_id_tokens: bool = False
+    scope_claims: Iterable[str] = USUAL_SCOPE_CLAIMS
+    roles_claim: RolesClaim = None
+    profile: Profile = "jwt"
 
     @classmethod
     def discover(

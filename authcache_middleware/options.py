@@ -13,6 +13,7 @@ from authcache_middleware.issuers import USUAL_TYPES, Issuer, LoadUser, SaveRevo
 from authcache_middleware.runtime import Clock, SystemClock, is_async_callable
 from authcache_middleware.tokens.jwks import JWKS
 from authcache_middleware.tokens.keys import Keys
+from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS, Profile, RolesClaim
 from authcache_middleware.tokens.verifier import USUAL_MAX_LIFETIME
 from authcache_middleware.users.policy import ActiveRule, is_active
 from authcache_middleware.users.typed import UserType
@@ -97,6 +98,9 @@ class OptionsDict(_RequiredOptions, CommonOptionsDict, total=False):
     required: Iterable[str]
     subject_claim: str
     reject_id_tokens: bool
+    scope_claims: Iterable[str]
+    roles_claim: RolesClaim
+    profile: Profile
     alias: str | None
 
 
@@ -142,6 +146,15 @@ class Options:
     ``max_token_lifetime``, after which a ``revoke_user`` is forgotten. Until then it refuses all of that user's."""
     reject_id_tokens: bool = False
     """Refuse tokens with ``nonce``, ``at_hash`` or ``c_hash``: for providers whose ID tokens look the same."""
+    scope_claims: Iterable[str] = USUAL_SCOPE_CLAIMS
+    """Where the scopes stand: the first of these that a token has. A text of words; but for ``scope``, also a list."""
+    roles_claim: RolesClaim = None
+    """Where roles or permissions stand, a list of them or one: ``"roles"``, ``"permissions"``, or a path into claims,
+    ``"realm_access.roles"``; where names have dots, as a list of names: ``["https://app.example/roles"]``. A token that
+    holds something else there is refused."""
+    profile: Profile = "jwt"
+    """``"rfc9068"`` takes only what that standard calls an access token: ``typ`` is ``at+jwt``, and ``iss``, ``exp``,
+    ``aud``, ``sub``, ``client_id``, ``iat`` and ``jti`` are there."""
 
     user_type: UserType[Any] | None = None
     """What a user becomes: a dataclass, a msgspec ``Struct``, a pydantic model or any callable; ``None``: ``User``."""
@@ -284,7 +297,8 @@ class Options:
 
 
 _OF_AN_ISSUER: Final = (
-    "issuer", "keys", "algorithms", "audience", "typ", "required", "subject_claim", "reject_id_tokens", "alias",
+    "issuer", "keys", "algorithms", "audience", "typ", "required", "subject_claim", "reject_id_tokens",
+    "scope_claims", "roles_claim", "profile", "alias",
 )  # fmt: skip
 _OF_ONE_ISSUER: Final = ("load_user", "save_revocation")
 _OR_NONE: Final = {

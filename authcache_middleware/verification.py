@@ -51,6 +51,9 @@ def known_issuers(options: Options) -> dict[str | None, KnownIssuer]:
             max_token_lifetime=options.max_token_lifetime,
             require_iat=options.require_iat,
             reject_id_tokens=says.reject_id_tokens,
+            scope_claims=says.scope_claims,
+            roles_claim=says.roles_claim,
+            profile=says.profile,
         )
         known[says.issuer] = KnownIssuer(says, UserKeys(options.prefix, says.alias), verifier)
     return known

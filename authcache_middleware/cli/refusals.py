@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from authcache_middleware.errors import InvalidTokenError
 from authcache_middleware.tokens import rules
 from authcache_middleware.tokens.keys import Keys
+from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS
 from authcache_middleware.tokens.verifier import USUAL_MAX_LIFETIME
 
 __all__ = ["Expected", "Refused", "printable", "shown", "since"]
@@ -96,17 +97,13 @@ def _odd_claim(at: Refused) -> str:
         return "it is bound to a key of its sender (cnf), which is not checked here"
     if "events" in claims:
         return "it is a security event or logout token (events), not an access token"
-    for name in ("exp", "iat", "nbf"):
-        if _raises(rules.numeric_date, claims, name):
-            return f"its {name} is {shown(claims[name])}, not a number of seconds since 1970"
+    for rule, names, shape in _SHAPES:
+        for name in names:
+            if _raises(rule, claims, name):
+                return f"its {name} is {shown(claims[name])}, not {shape}"
     for name in ("exp", "iat"):
         if name not in claims:
             return f"it has no {name}" + (" (require_iat=False would take it)" if name == "iat" else "")
-    for name in ("jti", "sid"):
-        if _raises(rules.optional_id, claims, name):
-            return f"its {name} is {shown(claims[name])}, not {_IDENTIFIER}"
-    if not isinstance(claims.get("scope", ""), str):
-        return f"its scope is {shown(claims['scope'])}, not words in one text"
     return "a claim is not as it must be"
 
 
@@ -118,6 +115,11 @@ def _raises(rule: Any, claims: Mapping[str, Any], name: str) -> bool:
     return False
 
 
+_SHAPES: Final = (
+    (rules.numeric_date, ("exp", "iat", "nbf"), "a number of seconds since 1970"),
+    (rules.optional_id, ("jti", "sid"), _IDENTIFIER),
+    (lambda claims, name: rules.scope_words(claims, (name,)), USUAL_SCOPE_CLAIMS, "words in one text"),
+)
 _WHY: Final[Mapping[str, Callable[[Refused], str]]] = {
     "oversized": lambda _: "it is longer than 8 KiB, or its header than 1 KiB",
     "malformed": lambda _: "it is not three segments of canonical base64url, parted by dots: no JWT, or damaged",

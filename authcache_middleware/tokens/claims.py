@@ -27,7 +27,7 @@ class Claims(Mapping[str, Any]):
     session_id: str | None
     """``sid``, where the token has one."""
     scopes: tuple[str, ...]
-    """The words of the ``scope`` claim (RFC 8693, section 4.2); empty without one."""
+    """The words of the first of ``scope_claims`` that there is, ``scope`` or ``scp`` by default; empty without one."""
     members: Mapping[str, Any]
     """Every claim as it was received."""
     roles: tuple[str, ...] = ()

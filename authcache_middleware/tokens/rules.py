@@ -7,7 +7,7 @@ that a number that cannot be compared is refused, not let through.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from authcache_middleware.errors import InvalidTokenError
@@ -20,6 +20,7 @@ __all__ = [
     "read_subject",
     "refuse_early",
     "refuse_late",
+    "role_names",
     "scope_words",
 ]
 
@@ -69,14 +70,36 @@ def optional_id(claims: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def scope_words(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words of ``scope`` (RFC 8693, section 4.2), which nothing but a space parts (RFC 6749, section 3.3)."""
-    if "scope" not in claims:
-        return ()
-    scope = claims["scope"]
-    if not isinstance(scope, str):
-        raise InvalidTokenError("claims")
-    return tuple(filter(None, scope.split(" ")))
+def scope_words(claims: Mapping[str, Any], names: Iterable[str] = ("scope",)) -> tuple[str, ...]:
+    """The words of the first of the claims ``names`` that there is, which nothing but a space parts.
+
+    ``scope`` is a text (RFC 8693, section 4.2; RFC 6749, section 3.3). Others are no standard's: some write lists.
+    """
+    for name in names:
+        if name in claims:
+            scope = claims[name]
+            if isinstance(scope, str):
+                return tuple(filter(None, scope.split(" ")))
+            if name != "scope" and isinstance(scope, list) and _all_strings(scope):
+                return tuple(scope)
+            raise InvalidTokenError("claims")
+    return ()
+
+
+def role_names(claims: Mapping[str, Any], path: Iterable[str]) -> tuple[str, ...]:
+    """The roles, one in a text or several in a list, that stand where the names of ``path`` lead; none without one."""
+    found: object = claims
+    for name in path:
+        if not isinstance(found, Mapping):
+            raise InvalidTokenError("claims")
+        if name not in found:
+            return ()
+        found = found[name]
+    if isinstance(found, str):
+        return (found,)
+    if isinstance(found, list) and _all_strings(found):
+        return tuple(found)
+    raise InvalidTokenError("claims")
 
 
 def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:

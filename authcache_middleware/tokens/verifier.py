@@ -11,6 +11,14 @@ from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet, KeySource
+from authcache_middleware.tokens.profiles import (
+    RFC9068_TYP,
+    USUAL_SCOPE_CLAIMS,
+    Profile,
+    RolesClaim,
+    claim_path,
+    refuse_unlike_rfc9068,
+)
 from authcache_middleware.tokens.remote import RemoteKeys, UnknownKeyError
 from authcache_middleware.tokens.strict import parse_object, split_token
 
@@ -44,7 +52,8 @@ class TokenVerifier:
     ``subject_claim`` names the claim that says who the user is. ``max_token_lifetime``: the longest ``exp - iat`` in
     seconds, ten years at most (of a token without ``iat``: the longest time left). ``require_iat=False`` takes tokens
     without ``iat``. ``reject_id_tokens`` refuses tokens with ``nonce``, ``at_hash`` or ``c_hash``, for providers whose
-    ID tokens look like access tokens. Raises ``ConfigurationError``.
+    ID tokens look like access tokens. ``scope_claims``, ``roles_claim`` and ``profile``: see ``Options``. Raises
+    ``ConfigurationError``.
     """
 
     def __init__(
@@ -61,6 +70,9 @@ class TokenVerifier:
         max_token_lifetime: float = USUAL_MAX_LIFETIME,
         require_iat: bool = True,
         reject_id_tokens: bool = False,
+        scope_claims: Iterable[str] = USUAL_SCOPE_CLAIMS,
+        roles_claim: RolesClaim = None,
+        profile: Profile = "jwt",
     ) -> None:
         self.keys: KeySource = keys if isinstance(keys, RemoteKeys) else KeySet(keys, algorithms)
         self._issuer = None if issuer is None else _name("issuer", issuer)
@@ -75,6 +87,20 @@ class TokenVerifier:
         self._require_iat = _switch("require_iat", require_iat)
         reject = _switch("reject_id_tokens", reject_id_tokens)
         self._id_token_claims = _ID_TOKEN_CLAIMS if reject else frozenset[str]()
+        self._scope_claims = tuple(_names("scope_claims", scope_claims))
+        self._roles_claim = claim_path("roles_claim", roles_claim)
+        if profile not in ("jwt", "rfc9068"):
+            raise ConfigurationError("profile", 'must be "jwt" or "rfc9068"')
+        self._identifiers: tuple[str, ...] = ()
+        if profile == "rfc9068":
+            self._be_strict()
+
+    def _be_strict(self) -> None:
+        """Ask for all that RFC 9068, sections 2.2 and 4, asks for; what it leaves open stays as it is."""
+        refuse_unlike_rfc9068(self._types, issuer=self._issuer, audience=self._audiences, require_iat=self._require_iat)
+        self._types = frozenset({RFC9068_TYP})
+        self._identifiers = ("client_id",)
+        self._required = (*self._required, "jti", "client_id")
 
     def pick(self, _token: str) -> TokenVerifier:
         """This one, for whatever token: a verifier is a ``TokenRouter`` for one issuer."""
@@ -180,7 +206,10 @@ class TokenVerifier:
         rules.audience_is_among(claims, self._audiences)
         subject = rules.read_subject(claims, self._subject_claim)
         token_id, session_id = rules.optional_id(claims, "jti"), rules.optional_id(claims, "sid")
-        scopes = rules.scope_words(claims)
+        for name in self._identifiers:
+            rules.optional_id(claims, name)
+        scopes = rules.scope_words(claims, self._scope_claims)
+        roles = rules.role_names(claims, self._roles_claim) if self._roles_claim else ()
         expires_at, issued_at = rules.numeric_date(claims, "exp"), rules.numeric_date(claims, "iat")
         not_before = rules.numeric_date(claims, "nbf")
         if expires_at is None or (issued_at is None and self._require_iat):
@@ -189,7 +218,7 @@ class TokenVerifier:
         started = now + self._leeway if issued_at is None else issued_at
         if not expires_at - started <= self._max_lifetime:
             raise InvalidTokenError("lifetime")
-        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims)
+        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims, roles)
         return read, not_before
 
     def __repr__(self) -> str:

@@ -134,3 +134,60 @@ def test_expiry(now, expected):
 )
 def test_beginning(not_before, issued_at, expected):
     assert outcome(rules.refuse_early, not_before, issued_at, 100.0, 5.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "names", "words"),
+    [
+        ({"scp": "a b"}, ("scope", "scp"), ("a", "b")),
+        ({"scp": ["a", "b c"]}, ("scope", "scp"), ("a", "b c")),
+        ({"scp": []}, ("scope", "scp"), ()),
+        ({"scope": "a", "scp": ["b"]}, ("scope", "scp"), ("a",)),
+        ({"scope": "a", "scp": ["b"]}, ("scp", "scope"), ("b",)),
+        ({"scope": "", "scp": ["b"]}, ("scope", "scp"), ()),
+        ({"scope": "a", "scp": 5}, ("scope", "scp"), ("a",)),
+        ({"scp": "a"}, ("scope",), ()),
+        ({"scope": "a"}, (), ()),
+    ],
+)
+def test_the_first_of_the_scope_claims_counts(members, names, words):
+    assert rules.scope_words(members, names) == words
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"scope": ["a"]}, {"scope": None, "scp": "a"}, {"scp": None}, {"scp": [1]}, {"scp": {}}, {"scp": [["a"]]}],
+)
+def test_scopes_of_another_shape_are_refused(members):
+    with pytest.raises(InvalidTokenError, match="claims"):
+        rules.scope_words(members, ("scope", "scp"))
+
+
+ROLES = ("realm_access", "roles")
+
+
+@pytest.mark.parametrize(
+    ("members", "roles"),
+    [
+        ({"realm_access": {"roles": ["a", "b"]}}, ("a", "b")),
+        ({"realm_access": {"roles": "a b"}}, ("a b",)),
+        ({"realm_access": {"roles": []}}, ()),
+        ({"realm_access": {}}, ()),
+        ({}, ()),
+        ({"realm_access.roles": ["a"], "roles": ["a"]}, ()),
+    ],
+)
+def test_roles_stand_where_the_path_leads(members, roles):
+    assert rules.role_names(members, ROLES) == roles
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        *({"realm_access": value} for value in (None, "roles", ["roles"], 5)),
+        *({"realm_access": {"roles": value}} for value in (None, 5, {}, [1], ["a", None], [["a"]], True)),
+    ],
+)
+def test_roles_of_another_shape_are_refused(members):
+    with pytest.raises(InvalidTokenError, match="claims"):
+        rules.role_names(members, ROLES)
