@@ -38,7 +38,7 @@ from forger import (
     without,
 )
 
-__all__ = ["ALGORITHMS", "NOW", "Case", "corpus", "options", "seed_of_this_run"]
+__all__ = ["ALGORITHMS", "NOW", "Case", "cases", "corpus", "options", "seed_of_this_run"]
 
 
 @cache
@@ -51,6 +51,12 @@ def options(seed: int, family: str) -> dict[str, Any]:
     made = families(seed)[family]
     keys = {name: made.public(name) for name in ("2026-a", "2026-b")}
     return {"keys": keys, "algorithms": [family], "issuer": ISSUER, "audience": AUDIENCE, "leeway": LEEWAY}
+
+
+@cache
+def cases(seed: int) -> tuple[Case, ...]:
+    """Every case of every family, made once for each seed."""
+    return tuple(corpus(seed))
 
 
 def corpus(seed: int) -> Iterator[Case]:
