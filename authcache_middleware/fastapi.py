@@ -103,7 +103,8 @@ def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awa
 
     For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. Further
     needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. OpenAPI shows ``scopes`` in the
-    lock; it has no words for the others. What is no name raises ``ConfigurationError`` at once.
+    lock (FastAPI 0.123.9 and newer); it has no words for the others. What is no name raises ``ConfigurationError`` at
+    once.
     """
     check = asgi.requires(*scopes, **needs)
 

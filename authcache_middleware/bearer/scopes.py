@@ -95,7 +95,10 @@ def authorise(request: Mapping[str, Any], user_key: str, auth_key: str, needs: N
 
 def _grants(granted: tuple[str, ...], every: Iterable[str] | None, one: Iterable[str] | None) -> bool:
     """Whether all of ``every`` and at least one of ``one`` are granted, as far as they are asked for."""
-    return all(name in granted for name in every or ()) and (one is None or any(name in granted for name in one))
+    for name in every or ():
+        if name not in granted:
+            return False
+    return one is None or any(name in granted for name in one)
 
 
 def _names(argument: str, names: object) -> tuple[str, ...] | None:
