@@ -118,6 +118,7 @@ def now():
         ({"claims": {"iat": None}}, "it has no iat (require_iat=False would take it)"),
         ({"claims": {"exp": None}}, "it has no exp"),
         ({"claims": {"exp": "soon"}}, 'its exp is "soon", not a number of seconds since 1970'),
+        ({"claims": {"exp": 10**30}}, f"its exp is {10**30}, not a number of seconds since 1970"),
         ({"claims": {"iat": True}}, "its iat is true, not a number"),
         ({"claims": {"jti": 5}}, "its jti is 5, not 1 to 255 characters"),
         ({"claims": {"scope": ["a"]}}, 'its scope is ["a"], not words in one text'),
