@@ -45,6 +45,10 @@ class StallingProxy:
         """How many lead through it now."""
         return len(self._connections)
 
+    def lead_to(self, target_port: int) -> None:
+        """From the next connection on it leads to another port; those that there are go on."""
+        self._target_port = target_port
+
     def stall(self, *directions: str) -> None:
         """Let nothing through ``UP``, ``DOWN`` or, if none is named, either way. No byte is lost; one may connect."""
         self._do(self._set(directions or (UP, DOWN), open_=False))

@@ -515,6 +515,8 @@ def cluster_that_reads_from_replicas() -> RedisCluster:
         (AuthCache, object()),
         (AuthCache, redis.asyncio.Redis()),
         (AuthCache, redis.Redis(decode_responses=True)),
+        (AuthCache, redis.Redis(encoding="latin-1")),
+        (AsyncAuthCache, redis.asyncio.Redis(encoding="no such thing")),
         (AsyncAuthCache, redis.Redis()),
         (AsyncAuthCache, redis.asyncio.Redis(decode_responses=True)),
         (AsyncAuthCache, ""),

@@ -54,8 +54,9 @@ _REFUSALS: Final = (
     "unknown",
 )  # fmt: skip
 _OUTAGES: Final = (
-    "closed", "deadline", "internal", "is_active_or_user_type", "keys", "loader", "redis",
-    "the_loader_failed_a_moment_ago", "the_revocations_are_unreadable", "too_many_ask_the_database",
+    "Redis_refused_a_command", "closed", "deadline", "internal", "is_active_or_user_type", "keys", "loader", "redis",
+    "the_loader_failed_a_moment_ago", "the_revocations_are_unreadable", "too_many_ask_Redis_at_once",
+    "too_many_ask_the_database",
 )  # fmt: skip
 _LINK_FAULTS: Final = ("ConnectionError", "TimeoutError", "ReadOnlyError", "no_answer", "primaries_changed")
 

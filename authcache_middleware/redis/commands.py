@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, Protocol, final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ClusterError, RedisError, ResponseError
 
 from authcache_middleware.cache.store import REDIS_GONE
 from authcache_middleware.errors import UnavailableError
@@ -18,6 +18,7 @@ __all__ = ["AsyncCalls", "BlockingCalls", "Calls", "RedisCommands", "wait_ms"]
 _LEAST_WAIT_MS: Final = 1
 _NO_CONNECTION_LEFT: Final = ("Too many connections", "No connection available.")
 _CONGESTED: Final = "too many ask Redis at once"
+_REFUSED: Final = "Redis refused a command"
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -187,6 +188,10 @@ class RedisCommands:
             self._breaker.succeeded()  # it answers
             if "WRONGTYPE" in str(error):  # a script's error has other words around it
                 return ForeignValueError("another type")
+            if not isinstance(error, ClusterError):
+                # It is full, read-only, or short of a right. What it knows to be revoked it still knows, so this is
+                # nothing that the database may be asked instead for.
+                return UnavailableError(_REFUSED)
         elif str(error) in _NO_CONNECTION_LEFT:  # of a ready client's own pool: nothing was asked
             return UnavailableError(_CONGESTED)
         else:

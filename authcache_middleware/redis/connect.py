@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 from typing import Any, Final, NamedTuple, final
 from urllib.parse import parse_qs, urlsplit
@@ -27,6 +28,7 @@ __all__ = ["Opened", "RedisTarget"]
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _COMMANDS_AHEAD: Final = 4  # whose longest time is waited for, at most, until a connection is free
+_RETRIED: Final = (redis.exceptions.ConnectionError, redis.exceptions.ReadOnlyError)
 _READS_ELSEWHERE: Final = ("read_from_replicas", "load_balancing_strategy")
 
 _log = logging.getLogger("authcache_middleware")
@@ -98,8 +100,9 @@ class RedisTarget:
         return module.Redis.from_pool(module.ConnectionPool.from_url(self._source, **self._settings()))
 
     def _settings(self) -> dict[str, Any]:
-        # RESP2: under RESP3 redis-py 8.1 hands out connections that the server has closed. One retry covers a
-        # connection that died idle; a server that does not answer is not asked twice.
+        # RESP2: under RESP3 redis-py 8.1 hands out connections that the server has closed. One retry, on a new
+        # connection, covers one that died idle, and one to a server that is no primary any more: its name may lead to
+        # another by now. A server that does not answer is not asked twice.
         retry: Any = redis.asyncio.retry.Retry if self._asynchronous else redis.retry.Retry
         return {
             "protocol": 2,
@@ -109,8 +112,8 @@ class RedisTarget:
             "socket_timeout": self._timeout,
             "socket_connect_timeout": self._connect_timeout,
             "retry_on_timeout": False,
-            "retry_on_error": [redis.exceptions.ConnectionError],  # redis-py 5 asks this list before it retries
-            "retry": retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+            "retry_on_error": list(_RETRIED),  # redis-py 5 asks this list before it retries
+            "retry": retry(NoBackoff(), 1, supported_errors=_RETRIED),
         }
 
     def _refuse_bad_url(self, url: str) -> None:
@@ -135,6 +138,8 @@ class RedisTarget:
             raise ConfigurationError("redis", f"this face needs a client of the kind of {wanted}")
         if client.get_encoder().decode_responses:
             raise ConfigurationError("redis", "records are bytes: the client must not be set to decode_responses")
+        if not _is_utf8(client.get_encoder().encoding):  # what the link hears must be the names that were sent
+            raise ConfigurationError("redis", "keys are UTF-8: the client must not be set to another encoding")
         pool = getattr(client, "connection_pool", None)
         if any(getattr(client, name, None) for name in _READS_ELSEWHERE) or not getattr(pool, "is_master", True):
             # a replica that lags answers with what has been invalidated already
@@ -143,6 +148,13 @@ class RedisTarget:
             raise ConfigurationError("redis", "the client must not have a cache of its own (cache_config)")
         if not self._asynchronous and not _has_timeout(client):
             _log.warning("the Redis client has no socket_timeout: a server that hangs will hang every request")
+
+
+def _is_utf8(encoding: str) -> bool:
+    try:
+        return codecs.lookup(encoding).name == "utf-8"
+    except LookupError:
+        return False
 
 
 def _has_timeout(client: Any) -> bool:
