@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "read_only"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -29,7 +30,7 @@ class Claims(Mapping[str, Any]):
     scopes: tuple[str, ...]
     """The words of the first of ``scope_claims`` that there is, ``scope`` or ``scp`` by default; empty without one."""
     members: Mapping[str, Any]
-    """Every claim as it was received."""
+    """Every claim as it was received, all through of read-only mappings and tuples: it is shared by requests."""
     roles: tuple[str, ...] = ()
     """The roles or permissions that stand at ``roles_claim``; empty without one."""
 
@@ -44,3 +45,10 @@ class Claims(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Claims: {', '.join(sorted(self.members))}>"
+
+
+def read_only(value: Any) -> Any:
+    """The same, of read-only mappings and tuples: claims that are remembered are shared by all requests."""
+    if isinstance(value, dict):
+        return MappingProxyType({name: read_only(inner) for name, inner in value.items()})
+    return tuple(map(read_only, value)) if isinstance(value, list) else value

@@ -19,6 +19,7 @@ from authcache_middleware.tokens.verifier import TokenVerifier
 __all__ = ["KnownToken", "RememberedTokens"]
 
 _MOST_READY: Final = 10_000
+_MOST_AROUND_IT: Final = len("Bearer ") + 1
 _TIMES: Final = struct.Struct("<dd")
 
 
@@ -80,7 +81,7 @@ class RememberedTokens:
         ready, ready_bytes = entries, most_bytes
         self._packed: PackedMap[str | bytes] | None = None
         if entries > _MOST_READY:
-            ready, ready_bytes = _MOST_READY, most_bytes * _MOST_READY // entries
+            ready, ready_bytes = _MOST_READY, most_bytes // 2
             self._packed = PackedMap(entries - ready, most_bytes - ready_bytes)
         self._tokens: Final[BoundedMap[str | bytes, KnownToken]] = BoundedMap(ready, ready_bytes, evicted=self._pack)
         self._get = self._tokens.get
@@ -113,7 +114,9 @@ class RememberedTokens:
             known = KnownToken(
                 claims, self._record_key(claims), earliest=earliest, until=until, source=source, keys=keys
             )
-        if keys is not None:  # else they have come since, and nobody knows which ones it was verified with
+        # Without keys they have come since, and nobody knows which ones it was verified with. And a client who writes
+        # his token with ever more spaces before it takes nobody's place.
+        if keys is not None and len(credentials) <= len(token) + _MOST_AROUND_IT:
             with self._mutex:
                 self._tokens.put(credentials, known, weight=len(credentials))
         return known

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
-from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.claims import Claims, read_only
 from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet, KeySource
 from authcache_middleware.tokens.profiles import (
     RFC9068_TYP,
@@ -218,7 +218,7 @@ class TokenVerifier:
         started = now + self._leeway if issued_at is None else issued_at
         if not expires_at - started <= self._max_lifetime:
             raise InvalidTokenError("lifetime")
-        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, claims, roles)
+        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, read_only(claims), roles)
         return read, not_before
 
     def __repr__(self) -> str:

@@ -262,6 +262,24 @@ def test_keys_that_come_while_a_token_is_verified(before) -> None:
     assert tokens.find(SIGNED["a"], clock.wall()) is None
 
 
+def test_a_client_who_writes_his_token_in_many_ways_takes_nobodys_place() -> None:
+    tokens, text = remembered(verifier()), token()
+    for spaces in range(1, 50):
+        tokens.verify(text, "Bearer" + " " * spaces + text, NOW)
+    assert len(tokens) == 2
+    assert tokens.find(f"Bearer {text}", NOW) is not None
+
+
+def test_what_requests_share_cannot_be_changed() -> None:
+    claims = verifier().verify(token(claims={"roles": ["user"], "deep": {"more": [{"a": 1}]}}), NOW)
+    with pytest.raises(AttributeError):
+        claims["roles"].append("admin")
+    for change in (claims.members, claims["deep"], claims["deep"]["more"][0]):
+        with pytest.raises(TypeError):
+            change["roles"] = ["admin"]
+    assert claims["roles"] == ("user",)
+
+
 def test_a_token_is_verified_once() -> None:
     counted = Counted(verifier())
     tokens, text = remembered(counted), token()
