@@ -17,10 +17,11 @@ Say an entry is answered at T, and its key was deleted on server B before T - ``
 that moment, its link has told it (rule 1). If not, the look that memory is trusted by began after the DEL, by at least
 a fifth of the bound, and found B to be no primary:
 
-- B had been *promoted*. In a cluster it tells all nodes when it begins to serve, and those that voted for it are among
-  the ones asked; the Sentinel that has promoted it is too. One of them disagrees, or all name B and everything is
-  emptied. What the old primary says is not enough, and its own link may be up again, by then that of a replica or of a
-  primary that nobody else knows: its credit is worth nothing without the look.
+- B had been *promoted*. In a cluster it tells all nodes when it begins to serve, and those that voted for it are
+  among the ones asked; the Sentinel that has promoted it is too, unless it is silent just then. One of them
+  disagrees, or all name B and everything is emptied. What the old primary says is not enough, and its own link may be
+  up again, by then that of a replica or of a primary that nobody else knows: its credit is worth nothing without the
+  look.
 - *A slot moved* to B. Key by key: the source has told of each key when it left, and what was read from B since was not
   kept (rule 3), unless B was followed. All at once: the source tells of all keys when it learns that the slot is
   gone, and until then it disagrees with B about who has it.
@@ -137,14 +138,14 @@ class Links:
     async def _look(self, began: float) -> None:
         try:
             primaries = await self._topology.primaries(self._max_staleness * _LOOK_TIMEOUT)
+            self._relink(primaries)
         except PrimariesUnknownError as exc:
             self._tell(exc.reason)  # memory is trusted no longer than the last look allows
             return
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not leave memory off for ever
-            _log.error("looking for the primaries failed unexpectedly: %s\n%s", type(exc).__name__, frames_of(exc))
+            _log.error("following the primaries failed unexpectedly: %s\n%s", type(exc).__name__, frames_of(exc))
             return
         self._told = False
-        self._relink(primaries)
         if self._topology.changes:
             self._memory.credit(_LOOKS, began - self._max_staleness * _WORD_TRAVELS)
 
@@ -161,8 +162,14 @@ class Links:
             link.replaced()
         self._followed = frozenset(primaries)
         self._names = frozenset(primary.name for primary in primaries)
+        self._links = []
         self._memory.follow([*self._names, _LOOKS] if self._topology.changes else self._names)
-        self._links = [self._linked(primary) for primary in primaries]
+        try:
+            for primary in primaries:
+                self._links.append(self._linked(primary))
+        except BaseException:  # no thread to be had: the next look tries again
+            self._followed = frozenset()
+            raise
 
     def _linked(self, primary: Primary) -> tuple[Link, Background]:
         link = self._make_link(primary)

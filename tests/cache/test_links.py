@@ -205,3 +205,19 @@ def test_where_they_never_change_one_look_is_enough(caplog) -> None:
     assert world.memory.is_trusted
     world.clock.advance(0.9)
     assert world.memory.is_trusted
+
+
+def test_a_link_that_could_not_be_started_is_started_at_the_next_look() -> None:
+    class Short(World):
+        failures = 1
+
+        def background(self, work: Any, name: str) -> Any:
+            if name.startswith("authcache-link-") and self.failures:
+                self.failures -= 1
+                self.running.clear()
+                raise RuntimeError("can't start new thread")
+            return super().background(work, name)
+
+    world = Short(["a"], ["a"], ["a"], ["a"]).run()
+    assert world.running == ["a"]
+    assert world.seen[-1] == (True, True)
