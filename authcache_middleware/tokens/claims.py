@@ -47,8 +47,16 @@ class Claims(Mapping[str, Any]):
         return f"<Claims: {', '.join(sorted(self.members))}>"
 
 
-def read_only(value: Any) -> Any:
-    """The same, of read-only mappings and tuples: claims that are remembered are shared by all requests."""
-    if isinstance(value, dict):
-        return MappingProxyType({name: read_only(inner) for name, inner in value.items()})
-    return tuple(map(read_only, value)) if isinstance(value, list) else value
+def read_only(members: dict[str, Any]) -> Mapping[str, Any]:
+    """These very members, read-only all through: claims that are remembered are shared by all requests."""
+    for name, value in members.items():
+        if isinstance(value, (dict, list)):
+            members[name] = read_only(value) if isinstance(value, dict) else _tuple(value)
+    return MappingProxyType(members)
+
+
+def _tuple(values: list[Any]) -> tuple[Any, ...]:
+    return tuple(
+        read_only(value) if isinstance(value, dict) else _tuple(value) if isinstance(value, list) else value
+        for value in values
+    )
