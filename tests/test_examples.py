@@ -3,7 +3,6 @@
 import ast
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -30,6 +29,15 @@ def token(**changed):
     return issue_token(SECRET, **said)
 
 
+def ended(process):
+    """What it has said; killed where it does not end by itself, so that nobody waits for ever."""
+    try:
+        return process.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def client(request, redis_url):
     port = free_port()
@@ -51,8 +59,8 @@ def client(request, redis_url):
                 pytest.fail("".join(said))
             yield client
         finally:
-            process.send_signal(signal.SIGINT)
-            said, _ = process.communicate(timeout=10)
+            process.terminate()  # not SIGINT, which a shell's background jobs inherit as ignored
+            said = ended(process)
     assert "Exception" not in said, said
 
 
