@@ -44,7 +44,7 @@ def test_every_option_stands_in_the_token() -> None:
     read = claims(minted.stdout, keys={"k1": KEY, "k2": KEY + "2"}, issuer="https://a", audience="y", typ=["at+jwt"])
     assert (read.subject, read.scopes, read.token_id) == ("jürgen", ("read", "write", "admin"), "mine")
     assert read.expires_at - read.issued_at == 60
-    further = {"aud": ["x", "y"], "admin": True, "name": "Ann", "list": [1, {"a": None}], "equal": "a=b"}
+    further = {"aud": ("x", "y"), "admin": True, "name": "Ann", "list": (1, {"a": None}), "equal": "a=b"}
     assert {name: read.members[name] for name in further} == further
 
 
