@@ -96,9 +96,9 @@ def plant(mutant: Mutant, where: Path) -> None:
 
 
 def hunt(mutant: Mutant, where: Path, seeds: int) -> subprocess.CompletedProcess[str]:
-    """Play so many seeds against a mutant, in a process of its own."""
+    """Play so many seeds against a mutant, in a process of its own; without replicas, which none of them is about."""
     plant(mutant, where)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     environment |= {"PYTHONPATH": str(where), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, str(HERE / "play.py"), "0", str(seeds), "--weak", mutant.weak]
+    command = [sys.executable, str(HERE / "play.py"), "0", str(seeds), "--weak", mutant.weak, "--replicas", "0"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

@@ -36,7 +36,7 @@ QUIET = 45.0
 class World:
     """Everything there is in one run."""
 
-    def __init__(self, seed: int, weak: str = "") -> None:
+    def __init__(self, seed: int, weak: str = "", replicas: float = 0.35) -> None:
         self.scheduler = scheduler = Scheduler(seed)
         self.chance = scheduler.chance
         self.reference = Reference(scheduler, max_staleness=MAX_STALENESS)
@@ -61,7 +61,7 @@ class World:
         self.saves = scheduler.likely(0.2)
         self.endings = self.chance.choice([0.05, 0.3, 1.0])
         self.failing_loads = self.chance.choice([0.0, 0.0, 0.03])
-        self.has_replicas = scheduler.likely(0.35)
+        self.has_replicas = scheduler.likely(replicas)
         self.actions = {name: often * self._often(name) for name, often in _ACTIONS.items()}
         self.tokens: dict[str, list[Token]] = {subject: [] for subject in self.subjects}
         self.foreigner = Place(scheduler, "foreigner")
@@ -447,9 +447,9 @@ def _prepared(world: World, seed: int) -> Iterator[None]:
         log.removeHandler(listener)
 
 
-def play(seed: int, *, steps: int = STEPS, weak: str = "") -> World:
+def play(seed: int, *, steps: int = STEPS, weak: str = "", replicas: float = 0.35) -> World:
     """One run; what is found is raised with its seed and the last of what happened."""
-    world = World(seed, weak)
+    world = World(seed, weak, replicas)
     with _prepared(world, seed):
         try:
             world.run(steps)
@@ -468,12 +468,13 @@ def main() -> None:
     arguments.add_argument("seeds", type=int)
     arguments.add_argument("--steps", type=int, default=STEPS)
     arguments.add_argument("--weak", default="", help="claim: no suffix; set: compare-and-set does not compare")
+    arguments.add_argument("--replicas", type=float, default=0.35, help="in which share of the seeds there are some")
     chosen = arguments.parse_args()
     counts: Counter[str] = Counter()
     steps, began = 0, time.perf_counter()
     for seed in range(chosen.first, chosen.first + chosen.seeds):
         try:
-            world = play(seed, steps=chosen.steps, weak=chosen.weak)
+            world = play(seed, steps=chosen.steps, weak=chosen.weak, replicas=chosen.replicas)
         except ViolationError as exc:
             print(exc)
             raise SystemExit(f"found with seed {seed}, after {seed - chosen.first + 1} seeds") from None
