@@ -67,7 +67,7 @@ def test_a_slot_moves_with_its_keys(cluster, client):
     cluster.migrate_slot(slot, target)
     assert cluster.owner(slot) is target
     assert cluster.ask(target, "GET", "moving") == "1"
-    with pytest.raises(redis.ResponseError):  # MOVED, for which redis-py 5.2 has no class outside of its cluster clients
+    with pytest.raises(redis.ResponseError):  # MOVED; redis-py 5.2 has no class for it here
         cluster.ask(source, "GET", "moving")
     assert client.get("moving") == b"1"
     cluster.migrate_slot(slot, source)
