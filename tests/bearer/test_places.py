@@ -1,3 +1,5 @@
+"""Tokens in cookies, subprotocols and queries: which of them count, and when a cookie does not."""
+
 import pytest
 
 from authcache_middleware import ConfigurationError, InvalidRequestError, TokenPlaces

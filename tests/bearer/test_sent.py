@@ -1,3 +1,5 @@
+"""What a request says, read off ASGI and WSGI; and the token taken out of the application's sight."""
+
 import pytest
 from conformance.drivers import Ask, http_scope, wsgi_environ
 

@@ -1,3 +1,5 @@
+"""Scopes and roles where providers put them, and what the profile of RFC 9068 asks for."""
+
 import pytest
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
