@@ -62,6 +62,8 @@ class ClusterCalls:
         try:
             async with self._at_most(timeout):
                 await self._leave_one_that_hangs(key)
+                if not self._client.is_ready():  # a command of the client's own might go to any node at first
+                    await self._client.learn(self._known())
                 for turn in range(_TURNS):
                     try:
                         return await self._at_the_owner(key, commands)
