@@ -14,9 +14,9 @@ from authcache_middleware.cache.memory import Memory
 from authcache_middleware.cache.outage import OutagePolicy
 from authcache_middleware.cache.refresh import Refresher
 from authcache_middleware.cache.store import Store
-from authcache_middleware.events import Reporter
 from authcache_middleware.options import Options
 from authcache_middleware.redis.connect import Opened
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Runtime
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.revocation import Revoker

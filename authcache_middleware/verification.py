@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar, final
 
-from authcache_middleware.events import Reporter
 from authcache_middleware.issuers import Issuer
 from authcache_middleware.options import Options
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.jwks import JWKS, Get

@@ -22,11 +22,11 @@ from authcache_middleware.events import (
     OutageBegan,
     OutageEnded,
     Refused,
-    Reporter,
     Stats,
     Unavailable,
     WithoutCredentials,
 )
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.testing import ManualClock, MemoryStore
 
 

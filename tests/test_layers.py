@@ -16,7 +16,7 @@ ROOT = Path(authcache_middleware.__file__).parent
 # From the bottom up. A module may import from its own layer and from those before it.
 LAYERS = [
     {"errors"},
-    {"events"},
+    {"events", "reporter"},
     {"runtime", "bounded", "packed", "tokens"},
     {"users"},
     {"bearer", "cache"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"options", "issuers"},
     {"verification"},
     {"engine"},
-    {"authcache"},
+    {"story", "authcache"},
     {"__init__", "loaders", "observers"},
     {"asgi", "wsgi", "testing"},
     {"starlette", "fastapi", "flask"},

@@ -20,10 +20,10 @@ from faces import headers, settings, token_for
 
 from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError
 from authcache_middleware.cache.memory import Memory
-from authcache_middleware.events import Reporter
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
 from authcache_middleware.redis.store import RedisStore
+from authcache_middleware.reporter import Reporter
 
 CALLERS = 50
 USERS = 150

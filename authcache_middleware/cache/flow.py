@@ -26,7 +26,8 @@ from authcache_middleware.cache.outage import OutagePolicy
 from authcache_middleware.cache.refresh import Refresher, refresh_window_ms
 from authcache_middleware.cache.store import REDIS_GONE, Store
 from authcache_middleware.errors import UnavailableError, frames_of
-from authcache_middleware.events import FillRefused, Miss, Reporter
+from authcache_middleware.events import FillRefused, Miss
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Cell, Clock, Runtime, Work
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (

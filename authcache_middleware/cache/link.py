@@ -19,7 +19,8 @@ from typing import Any, Final, Protocol, final
 from authcache_middleware.cache.heartbeat import Heartbeat
 from authcache_middleware.cache.memory import Memory
 from authcache_middleware.errors import UnavailableError, frames_of
-from authcache_middleware.events import LinkDown, LinkUp, Reporter
+from authcache_middleware.events import LinkDown, LinkUp
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Stop
 
 __all__ = ["Link", "Primary", "Wire", "WireError"]

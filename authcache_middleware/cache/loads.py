@@ -10,7 +10,8 @@ from typing import Any, Literal, final
 
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import UnavailableError, frames_of
-from authcache_middleware.events import Loaded, Reporter
+from authcache_middleware.events import Loaded
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Clock, Work, WorkClosedError
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (

@@ -9,7 +9,8 @@ from authcache_middleware.cache.flights import Answered, Failed, Flight, Flights
 from authcache_middleware.cache.loads import LoadError, Loads
 from authcache_middleware.cache.memory import Memory
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.events import OutageAnswer, Reporter
+from authcache_middleware.events import OutageAnswer
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Clock, Runtime, Work
 from authcache_middleware.users.record import Record
 

@@ -13,7 +13,8 @@ from typing import Final, final
 from authcache_middleware.cache.loads import LoadError, Loads
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.events import FillRefused, Reporter
+from authcache_middleware.events import FillRefused
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Runtime, Stop, Work
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import MAX_RECORD_BYTES, ForeignValueError, Record

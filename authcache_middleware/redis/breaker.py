@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Final, final
 
-from authcache_middleware.events import OutageBegan, OutageEnded, Reporter
+from authcache_middleware.events import OutageBegan, OutageEnded
+from authcache_middleware.reporter import Reporter
 
 __all__ = ["Breaker"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from authcache_middleware.cache.store import Store
-from authcache_middleware.events import Reporter
+from authcache_middleware.reporter import Reporter
 
 __all__ = ["tell_of_eviction"]
 

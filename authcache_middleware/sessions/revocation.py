@@ -13,7 +13,8 @@ from typing import Final, Literal, final
 
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import ConfigurationError, UnavailableError, frames_of
-from authcache_middleware.events import Invalidated, Reporter
+from authcache_middleware.events import Invalidated
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Clock, Work
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.tokens.claims import Claims

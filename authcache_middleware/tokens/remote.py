@@ -20,7 +20,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, final
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError, UnavailableError
-from authcache_middleware.events import KeysFetched, Reporter
+from authcache_middleware.events import KeysFetched
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Cell, Runtime, Stop
 from authcache_middleware.tokens.jwk_set import JWKSet, UnusableAnswerError, read_jwk_set
 from authcache_middleware.tokens.jwks import JWKS, Get

@@ -12,7 +12,8 @@ import pytest
 from authcache_middleware.cache.link import Link, WireError
 from authcache_middleware.cache.memory import Memory
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.events import LinkDown, LinkUp, Reporter
+from authcache_middleware.events import LinkDown, LinkUp
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.users.record import NO_REVOCATIONS, Record

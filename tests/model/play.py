@@ -17,10 +17,10 @@ from sim_runtime import SimRuntime
 
 from authcache_middleware.engine import Engine
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.events import Reporter
 from authcache_middleware.options import Options
 from authcache_middleware.redis.cluster import ClusterTopology
 from authcache_middleware.redis.connect import Opened
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.policy import is_active, judge, token_mark

@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from test_measures import EVENTS
 
-from authcache_middleware.events import Event, LinkDown, Loaded, Refused, Reporter, Stats, Unavailable
+from authcache_middleware.events import Event, LinkDown, Loaded, Refused, Stats, Unavailable
 from authcache_middleware.observers.measures import OF_EVENTS, OF_STATS, OTHER
 from authcache_middleware.observers.prometheus import PrometheusObserver
+from authcache_middleware.reporter import Reporter
 
 
 def parsed(exposition: str) -> dict[str, dict[tuple[str, ...], float]]:

@@ -13,10 +13,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from authcache_middleware.cache.store import REDIS_GONE
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.events import OutageBegan, OutageEnded, Reporter
+from authcache_middleware.events import OutageBegan, OutageEnded
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
 from authcache_middleware.redis.primaries import OnePrimary
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.users.record import ForeignValueError

@@ -27,11 +27,12 @@ class Client:
         self.says = list(says)
         self.learns = learns or []
         self.lesson = lesson
+        self.has_map = True
         self.name: str | None = "a"
         self.log: list[Any] = []
 
     def is_ready(self) -> bool:
-        return True
+        return self.has_map
 
     async def execute(self, *command: Any) -> Any:
         self.log.append(command)
@@ -76,6 +77,14 @@ def calls_of(client: Client) -> ClusterCalls:
 
 def get(client: Client) -> Any:
     return finish(calls_of(client).execute("GET", "user:1"))
+
+
+def test_a_client_that_has_no_map_asks_for_it_before_its_first_command() -> None:
+    """redis-py would send its own first commands anywhere, several at once to the wrong node."""
+    client = Client([b"x"])
+    client.has_map = False
+    assert get(client) == b"x"
+    assert [step[0] for step in client.log] == ["learn", "a"]
 
 
 GET = ("GET", "user:1")

@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.events import Reporter
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
 from authcache_middleware.redis.store import RedisStore
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock, MemoryStore, StoreContract
 

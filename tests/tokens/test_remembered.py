@@ -16,7 +16,7 @@ from provider import jwk_of, trusting
 
 from authcache_middleware import JWKS
 from authcache_middleware.errors import InvalidTokenError
-from authcache_middleware.events import Reporter
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.testing import ManualClock, issue_token
 from authcache_middleware.tokens import remembered as remembered_module
 from authcache_middleware.tokens.jwk_set import read_jwk_set

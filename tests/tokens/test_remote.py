@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from provider import jwk_of, trusting
 
 from authcache_middleware import JWKS
-from authcache_middleware.events import Reporter
+from authcache_middleware.reporter import Reporter
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.tokens.jwk_set import JWKSet, read_jwk_set
 from authcache_middleware.tokens.remote import RemoteKeys

@@ -1,0 +1,303 @@
+"""The story of a request, from its headers to a user, and of what ends his access: told once, for both faces."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+from authcache_middleware.bearer.header import credentials_of, token_of
+from authcache_middleware.cache.memory import Entry
+from authcache_middleware.cache.store import Store
+from authcache_middleware.engine import Engine
+from authcache_middleware.errors import InvalidTokenError, RefusedError, UnavailableError, frames_of
+from authcache_middleware.events import Stats, Unavailable, WatchingObserver
+from authcache_middleware.options import Options
+from authcache_middleware.redis.breaker import Breaker
+from authcache_middleware.redis.connect import Opened, RedisTarget
+from authcache_middleware.reporter import Reporter
+from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime
+from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.verifier import MAX_LEEWAY
+from authcache_middleware.users.keys import is_subject
+from authcache_middleware.users.policy import is_active, judge
+from authcache_middleware.users.record import Record
+from authcache_middleware.users.typed import user_factory
+from authcache_middleware.users.user import Credentials, Identity
+from authcache_middleware.verification import Fetchers, Verification, known_issuers
+
+__all__ = ["Headers", "Story"]
+
+UserT = TypeVar("UserT")
+Headers = Iterable[tuple[str | bytes, str | bytes]]
+"""Header fields as they came, names in any case; one that came twice stands there twice."""
+
+_log = logging.getLogger("authcache_middleware")
+
+
+class Story(Generic[UserT]):
+    """The flow from headers to a user, and what ends it; as coroutines that suspend only where the runtime does."""
+
+    def __init__(self, runtime: type[AsyncRuntime | BlockingRuntime], redis: object, options: dict[str, Any]) -> None:
+        self._options = Options(**options)
+        self._issuers = known_issuers(self._options)
+        self._tokens = Verification(self._issuers, self._options, runtime)
+        self._aliases = None
+        if self._options.issuers:
+            self._aliases = {name: known.says.alias for name, known in self._issuers.items()}
+        self._make_user = user_factory(self._options.user_type)
+        self._is_settled = self._options.is_active is is_active and self._options.user_type is None
+        self._wall = self._options.clock.wall
+        self._place = runtime.place
+        self._runtime = runtime
+        self._store = redis if isinstance(redis, Store) else None
+        self._target = (
+            None
+            if self._store is not None
+            else RedisTarget(
+                redis,
+                asynchronous=runtime is AsyncRuntime,
+                timeout=self._options.store_timeout,
+                connect_timeout=self._options.connect_timeout,
+                max_connections=self._options.max_connections,
+                wait_replicas=self._options.wait_replicas,
+            )
+        )
+        for known in self._issuers.values():
+            for name in ("load_user", "save_revocation"):
+                function = getattr(known.says, name)
+                if function is not None:
+                    runtime.refuse(name, function)
+        self._begin()
+        _begin_anew_in_children(self)
+        for observer in self._options.observers:
+            if isinstance(observer, WatchingObserver):
+                observer.watch(self.stats)
+
+    def _begin(self) -> None:
+        """Nothing known, nothing open: also in a forked child, whose copies belong to its parent."""
+        self._engines: dict[object, Engine] = {}
+        self._starting: dict[str, AbstractContextManager[Any]] = {}
+        self._reporter = Reporter(self._options.observers)
+        self._tokens.begin_anew(self._reporter)
+
+    def recall(self, headers: Headers) -> Identity[UserT] | None:
+        """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
+
+        A plain function that never waits: ask it first, and ``authenticate`` where it does not know. Raises what
+        ``authenticate`` raises where there are no credentials or two of them, and for a user who may not enter.
+        """
+        try:
+            token = self._tokens.find(credentials_of(headers), self._wall())
+            engine = self._engines.get(self._place())
+            if token is None or engine is None:
+                return None
+            entry = engine.memory.entry(token.record_key)
+            return None if entry is None else self._remembered(entry, token.claims)
+        except RefusedError as exc:
+            self._reporter.refusal(exc)
+            raise
+        except UnavailableError as exc:
+            self._reporter.tell(Unavailable(exc.reason))
+            raise
+
+    async def authenticate(self, headers: Headers) -> Identity[UserT]:
+        """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
+
+        Waits for Redis and perhaps the loader, ``deadline`` seconds at most; where its key must be fetched first, also
+        for the provider, once or twice, at most the ``timeout`` of ``JWKS`` each. Raises ``MissingTokenError`` (401,
+        nothing there), ``InvalidRequestError`` (400, malformed or twice), ``InvalidTokenError`` (401, forged, expired,
+        revoked, or of a user who is unknown or not active) or ``UnavailableError`` (503, one of these did not answer).
+        """
+        try:
+            credentials = credentials_of(headers)
+            token = self._tokens.find(credentials, self._wall()) or await self._tokens.verify(
+                token_of(credentials), credentials, self._fetchers
+            )
+            return await self._resolved(token.claims, token.record_key)
+        except RefusedError as exc:
+            self._reporter.refusal(exc)
+            raise
+        except UnavailableError as exc:
+            self._reporter.tell(Unavailable(exc.reason))
+            raise
+
+    async def resolve(self, claims: Claims) -> Identity[UserT]:
+        """The user of claims that were verified before, as he is *now*: for a connection that has been open for long.
+
+        Raises and waits as ``authenticate`` does; claims whose time has passed are ``InvalidTokenError``.
+        """
+        if claims.expires_at + self._options.leeway <= self._options.clock.wall():
+            raise InvalidTokenError("expired")
+        if claims.issuer not in self._issuers:
+            raise InvalidTokenError("issuer")
+        return await self._resolved(claims, self._issuers[claims.issuer].keys.record(claims.subject))
+
+    async def _resolved(self, claims: Claims, record_key: str) -> Identity[UserT]:
+        engine = self._engine()
+        entry = engine.memory.entry(record_key)
+        if entry is not None:
+            return self._remembered(entry, claims)
+        return self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
+
+    async def invalidate(self, user_id: str, *, issuer: str | None = None) -> None:
+        """The user's row has changed: whoever asks from here on gets it loaded again. Commit first, then call this.
+
+        One ``DEL`` of ``key(user_id)``, which any other client may send as well. Of several issuers, ``issuer`` says
+        whose user he is. Raises ``UnavailableError`` when Redis has not confirmed it: it may or may not have happened.
+        """
+        name, subject = self._issuer(issuer), _subject(user_id)
+        await self._engine().of(name).revoker.cached(subject)
+
+    async def logout(self, token: str) -> None:
+        """End this one token: refused from here on, by every service that shares the Redis.
+
+        It is verified first, all but its time: a forged one raises ``InvalidTokenError``; one that is not valid yet, or
+        has expired here, is revoked all the same, since another service may have a larger leeway; one that has expired
+        by more than the largest (60 s) needs no ending and is left alone. Revoked by its ``jti``; without one by
+        (issuer, subject, ``iat``), which is exact but for a token of the same user issued in the same moment; with
+        neither (``require_iat=False``) this is a ``ConfigurationError``. Raises ``UnavailableError`` when Redis has not
+        confirmed it.
+        """
+        now = self._options.clock.wall()
+        claims = await self._tokens.recognise(token, now, self._fetchers)
+        if now < claims.expires_at + MAX_LEEWAY:
+            await self._engine().of(claims.issuer).revoker.token(claims, now=now)
+
+    async def revoke_user(self, user_id: str, *, issuer: str | None = None) -> None:
+        """End every token of the user that was issued up to now + ``leeway``, by the clock of Redis.
+
+        A login within the leeway after this is refused too: its token cannot be told from one that was issued before
+        by a clock that runs ahead. Of several issuers, ``issuer`` says whose user he is. Raises ``UnavailableError``
+        when Redis has not confirmed it.
+        """
+        name, subject = self._issuer(issuer), _subject(user_id)
+        await self._engine().of(name).revoker.user(subject)
+
+    async def aclose(self) -> None:
+        """Wait for loads under way and close the connections; a ready client stays open. May be used again after."""
+        engine = self._engines.pop(self._runtime.place(), None)
+        if engine is not None:
+            await engine.aclose()
+
+    def key(self, user_id: str, *, issuer: str | None = None) -> str:
+        """The key in Redis whose ``DEL`` invalidates this user (of several issuers, this ``issuer``'s)."""
+        return self._issuers[self._issuer(issuer)].keys.record(_subject(user_id))
+
+    def _issuer(self, issuer: str | None) -> str | None:
+        if issuer is None and len(self._issuers) == 1:
+            return next(iter(self._issuers))
+        if issuer is None:
+            raise TypeError("issuer: must be given, since there are several: each has users of its own")
+        if issuer not in self._issuers:
+            raise ValueError("issuer: is none of those whose tokens are taken")
+        return issuer
+
+    def stats(self) -> Stats:
+        """Counts of this process since it started, and how things stand where it is called (event loop or process).
+
+        May be called in any thread: outside of the event loops it tells of all of them together, whose memory is
+        trusted if each one's is.
+        """
+        try:
+            engine = self._engines.get(self._runtime.place())
+            engines = [] if engine is None else [engine]
+        except RuntimeError:
+            engines = [engine for engine in list(self._engines.values()) if not engine.runtime.is_over()]
+        return Stats(
+            **self._reporter.counts(),
+            memory_entries=sum(len(engine.memory) for engine in engines),
+            token_entries=len(self._tokens),
+            memory_trusted=bool(engines) and all(engine.memory.is_trusted for engine in engines),
+            redis_may_evict=self._reporter.redis_may_evict,
+        )
+
+    def _remembered(self, entry: Entry, claims: Claims) -> Identity[UserT]:
+        """The same as ``_identity``, which is asked once for one record and one token where it cannot change its mind.
+
+        Our own rule looks at nothing but these two, and our own ``User`` is read-only: requests may share him.
+        """
+        self._reporter.memory_hit()
+        ready: tuple[Claims, Identity[UserT]] | None = entry.ready
+        if ready is not None and ready[0] is claims:
+            return ready[1]
+        identity = self._identity(entry.record, claims)
+        if self._is_settled:
+            entry.ready = claims, identity
+        return identity
+
+    def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
+        try:
+            verdict = judge(record, claims, self._options.is_active)
+            if verdict == "active" and record.user is not None:
+                alias = None if self._aliases is None else self._aliases[claims.issuer]
+                auth = Credentials(claims, claims.scopes, claims.roles, alias)
+                return Identity(self._make_user(auth.identity, record.user), auth)
+        except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
+            _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))
+            verdict = None
+        # Raised out here and not above, where the exception's context would keep the values.
+        if verdict is None:
+            raise UnavailableError("is_active or user_type")
+        raise InvalidTokenError(verdict)
+
+    def _fetchers(self) -> Fetchers:
+        return self._engine().fetchers
+
+    def _engine(self) -> Engine:
+        place = self._runtime.place()
+        return self._engines.get(place) or self._started(place)
+
+    def _started(self, place: object) -> Engine:
+        for other, engine in list(self._engines.items()):  # a closed loop's, or a forked child's parent's
+            if engine.runtime.is_over():
+                self._engines.pop(other, None)
+        # The lock is made when it is first wanted. One that was made before gevent patched threads, as it does in
+        # gunicorn's preloaded workers, would block all greenlets: making an engine lets others run.
+        with self._starting.setdefault("lock", self._runtime.mutex()):  # an engine has links: there must be one
+            if place not in self._engines:
+                runtime = self._runtime()
+                self._engines[place] = Engine(
+                    runtime,
+                    self._opened(),
+                    self._issuers,
+                    self._options,
+                    self._reporter,
+                    fetchers=self._tokens.fetchers(runtime),
+                )
+            return self._engines[place]
+
+    def _opened(self) -> Opened:
+        if self._store is not None:
+            return Opened(self._store, getattr(self._store, "topology", None))
+        assert self._target is not None  # noqa: S101 - one of the two was made in the constructor
+        return self._target.open(Breaker(self._options.clock.monotonic, self._reporter))
+
+    def __repr__(self) -> str:
+        keys = ", ".join(known.keys.record("…") for known in self._issuers.values())
+        return f"<{type(self).__name__}: {self._tokens!r}, keys {keys}>"
+
+
+_stories: weakref.WeakSet[Story[Any]] = weakref.WeakSet()
+
+
+def _begin_anew_in_children(story: Story[Any]) -> None:
+    if not _stories and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_begin_anew)
+    _stories.add(story)
+
+
+def _begin_anew() -> None:
+    for inherited in _stories:
+        inherited._begin()  # noqa: SLF001
+
+
+def _subject(user_id: str) -> str:
+    if not isinstance(user_id, str):
+        raise TypeError(f"user_id: must be a str, as in the token, not {type(user_id).__name__}")
+    if not is_subject(user_id):
+        raise ValueError("user_id: must have 1 to 255 characters, none of them a control character")
+    return user_id
