@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import threading
 import time
 import traceback
 import warnings
@@ -14,7 +15,7 @@ import pydantic
 import pytest
 import redis
 import redis.asyncio
-from faces import AUDIENCE, ISSUER, SECRET, driven, headers, settings, token_for
+from faces import AUDIENCE, ISSUER, SECRET, driven, headers, settings, token_for, wait_until
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.cache import CacheConfig
@@ -561,6 +562,25 @@ def test_context_managers_close(redis_url, prefix) -> None:
             await auth.authenticate(headers(token_for()))
             assert auth._engines
         assert not auth._engines
+
+    asyncio.run(main())
+
+
+def test_a_closed_face_lets_the_threads_of_its_loaders_go() -> None:
+    loaders: list[threading.Thread] = []
+
+    def load_here(user_id: str) -> dict:
+        loaders.append(threading.current_thread())
+        return {"id": user_id}
+
+    async def main() -> None:
+        auth = AsyncAuthCache(MemoryStore(ManualClock()), **settings(load_user=load_here))
+        await auth.authenticate(headers(token_for()))
+        engines = list(auth._engines.values())  # kept, or they would end with what holds them
+        assert loaders[0].is_alive()
+        await auth.aclose()
+        await asyncio.to_thread(wait_until, lambda: not loaders[0].is_alive())
+        assert engines
 
     asyncio.run(main())
 
