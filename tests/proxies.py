@@ -130,8 +130,8 @@ class StallingProxy:
             there, onwards = await asyncio.open_connection("127.0.0.1", self._target_port)
             ends.append(onwards)
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(UP, here, onwards))
-                both.create_task(self._pump(DOWN, there, back))
+                both.create_task(self._pump(UP, here, onwards, back))
+                both.create_task(self._pump(DOWN, there, back, onwards))
         except (OSError, ExceptionGroup, asyncio.CancelledError):  # one end is gone, or both are cut
             if client.fileno() >= 0:  # its transport closes it
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its close is a reset
@@ -141,7 +141,11 @@ class StallingProxy:
             for end in ends:
                 end.close()
 
-    async def _pump(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
+        """Lead one direction on; ``back`` is the other one's writer, for proxies that answer by themselves."""
+        del back
         gate = self._open[direction]
         while True:
             chunk = await reader.read(65536)

@@ -32,6 +32,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_RECORD_BYTES",
     "NO_REVOCATIONS",
+    "VERSION",
     "ForeignValueError",
     "Record",
     "Revocations",
@@ -41,11 +42,13 @@ __all__ = [
     "new_lease",
     "pack_record",
     "read_record",
+    "record_head",
     "repack_record",
     "reread_record",
 ]
 
 VERSION: Final = 1
+"""The ``v`` of the records that are written here."""
 MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 64
 """How deeply lists and maps may be nested, the record itself being the first level."""
@@ -171,6 +174,17 @@ def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: i
     if version != VERSION or shape.get("sub") != subject or shape.get("iss", "") != issuer:
         raise UnreadableValueError("owner")
     return _typed(shape)
+
+
+def record_head(packed: bytes) -> tuple[int, object]:
+    """The version of a record, and its subject, whoever's it is; raises ``UnreadableValueError`` for what is none."""
+    if len(packed) > MAX_RECORD_BYTES:
+        raise UnreadableValueError("size")
+    shape = _unpacked(packed)
+    version = shape.get("v")
+    if type(version) is not int:
+        raise UnreadableValueError("version")
+    return version, shape.get("sub")
 
 
 def _unpacked(packed: bytes) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from authcache_middleware.users.record import (
     new_lease,
     pack_record,
     read_record,
+    record_head,
 )
 
 
@@ -261,3 +262,11 @@ def test_a_repr_tells_no_values() -> None:
     assert "42" not in repr(record({"id": 42})).split(" at 0x", maxsplit=1)[0]
     assert repr(Revocations(1_700_000_000, {"t:secret": 9})) == "<Revocations: 1 ids and all before a time>"
     assert repr(NO_REVOCATIONS) == "<Revocations: 0 ids>"
+
+
+def test_the_head_of_anybodys_record_can_be_read() -> None:
+    assert record_head(pack_record(record({"id": 42}))) == (1, "42")
+    assert record_head(shape(v=2, sub="other", iss="other")) == (2, "other")
+    for odd in (b"", b"{}", b"\xff", msgpack.packb(["v"]), shape(v="1"), shape(user={"a": "x" * MAX_RECORD_BYTES})):
+        with pytest.raises(UnreadableValueError):
+            record_head(odd)

@@ -1,0 +1,103 @@
+"""The order of the examination, and how its outcome is printed."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from authcache_middleware.cli.doctor.findings import FINDINGS, Finding, Unknown
+from authcache_middleware.cli.doctor.hearing import hearing
+from authcache_middleware.cli.doctor.host import Host, clock, eviction, greeting, kind
+from authcache_middleware.cli.doctor.line import Line, NoAnswerError, Server
+from authcache_middleware.cli.doctor.rights import rights
+from authcache_middleware.cli.doctor.values import values
+from authcache_middleware.runtime import Clock, SystemClock
+from authcache_middleware.users.keys import UserKeys
+
+__all__ = ["Examined", "examine", "show"]
+
+_SECONDS: Final = 3.5  # the last question may take one second more
+FINE, FOUND, NO_ANSWER = 0, 1, 2
+
+
+@dataclass(slots=True)
+class Examined:
+    """What was seen of one server."""
+
+    server: str
+    host: Host = field(default_factory=Host)
+    findings: list[Finding] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
+    seconds: float = 0.0
+    no_answer: str | None = None
+    """Why the server could not be asked, or not to the end."""
+
+    @property
+    def status(self) -> int:
+        """0 fine, 1 something was found, 2 it could not be asked."""
+        if self.no_answer is not None:
+            return NO_ANSWER
+        return FOUND if self.findings else FINE
+
+    def add(self, *outcomes: Finding | Unknown | None) -> None:
+        """Note what a look has brought."""
+        for outcome in outcomes:
+            if isinstance(outcome, Finding):
+                self.findings.append(outcome)
+            elif outcome is not None:
+                self.unknown.append(outcome)
+
+
+def examine(url: str, keys: UserKeys, *, leeway: float, clock_here: Clock | None = None) -> Examined:
+    """Looks at the server behind ``url``, five seconds at most, and changes nothing there but keys that are nobody's.
+
+    These have a control character in their names and end after a second.
+    """
+    began = time.monotonic()
+    server = Server(url, seconds=_SECONDS)
+    examined = Examined(server.name)
+    try:
+        with server.line() as line:
+            _look(server, line, keys, examined, leeway=leeway, clock_here=clock_here or SystemClock())
+    except NoAnswerError as exc:
+        examined.no_answer = exc.reason
+    examined.seconds = time.monotonic() - began
+    return examined
+
+
+def _look(server: Server, line: Line, keys: UserKeys, examined: Examined, *, leeway: float, clock_here: Clock) -> None:
+    examined.host, findings = greeting(server, line)
+    examined.add(*findings, *kind(examined.host), eviction(line), clock(line, clock_here, leeway=leeway))
+    names = {finding.name for finding in examined.findings}
+    if "cluster-node" in names:  # whose keys are elsewhere
+        return
+    is_replica = "replica" in names
+    examined.add(*rights(line, keys, user=server.user, is_replica=is_replica))
+    if not is_replica:  # which would refuse the key that is to be heard of
+        examined.add(hearing(server, line, prefix=keys.prefix))
+    examined.add(*values(line, keys))
+
+
+def show(examined: Examined, *, as_json: bool) -> None:
+    """One JSON object, or lines for people."""
+    if as_json:
+        click.echo(json.dumps({**asdict(examined), "status": examined.status}))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    host = examined.host
+    console.print(Text(f"{examined.server}: {host.server or 'a server'} {host.version or 'of unknown version'}"))
+    for finding in examined.findings:
+        console.print(Text.assemble((finding.name, "bold red"), f": {finding.what}\n  -> {finding.do}"))
+    for unknown in examined.unknown:
+        console.print(Text.assemble(("not looked at", "yellow"), f": {unknown.name} ({unknown.why})"))
+    if examined.no_answer is not None:
+        console.print(Text.assemble(("no answer", "bold red"), f": {examined.no_answer}"))
+    elif not examined.findings:
+        count = len(FINDINGS) - len(examined.unknown)
+        console.print(Text.assemble(("fine", "bold green"), f": none of {count} findings, {examined.seconds:.1f} s"))

@@ -1,0 +1,259 @@
+"""``authcache doctor``: each finding made on a real server, and named; and nothing found where nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgpack
+import pytest
+import redis
+from cli.command_proxy import CommandProxy
+from click.testing import CliRunner
+from faces import driven, wait_until
+
+from authcache_middleware.cli.commands import authcache
+from authcache_middleware.cli.doctor import examine
+from authcache_middleware.cli.doctor.findings import FINDINGS
+from authcache_middleware.testing import ManualClock
+from authcache_middleware.testing.server import EmbeddedServer, free_port
+from authcache_middleware.users.keys import UserKeys
+
+RIGHTS = (
+    "~user:*", "~revoked:*", "~refresh:*", "+get", "+mget", "+set", "+del", "+eval", "+hgetall",
+    "+hget", "+hset", "+hdel", "+time", "+ttl", "+expire",
+)  # fmt: skip
+LINK = ("+client|id", "+client|tracking", "+subscribe", "+ping", "&__redis__:invalidate")
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def admin(own) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(own.url) as client:
+        client.flushall()
+        yield client
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 0)
+        client.replicaof("NO", "ONE")
+
+
+def run(*arguments: str, **environment: str | None):
+    return CliRunner().invoke(authcache, ["doctor", *arguments], env={"AUTHCACHE_REDIS_URL": None, **environment})
+
+
+def seen(url: str, *arguments: str) -> dict:
+    ended = run("--redis", url, "--json", *arguments)
+    (line,) = ended.stdout.splitlines()
+    said = json.loads(line)
+    assert said["status"] == ended.exit_code
+    assert said["seconds"] < 5
+    return said
+
+
+def names(said: dict) -> list[str]:
+    return [finding["name"] for finding in said["findings"]]
+
+
+@contextmanager
+def limited(admin: redis.Redis, rights: Collection[str]) -> Iterator[str]:
+    admin.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">pw", "resetchannels", "-@all", *rights)
+    try:
+        yield f"redis://limited:pw@127.0.0.1:{admin.connection_pool.connection_kwargs['port']}"
+    finally:
+        admin.execute_command("ACL", "DELUSER", "limited")
+
+
+def test_where_nothing_is_wrong_nothing_is_found(own, admin) -> None:
+    with driven("blocking", own.url, load_user=lambda user_id: {"id": user_id}) as driver:
+        driver.enter("1")
+        driver("revoke_user", "2")
+    before = sorted(admin.keys())
+    said = seen(own.url)
+    assert (said["status"], said["findings"], said["unknown"]) == (0, [], [])
+    assert said["host"]["server"] == "valkey"
+    wait_until(lambda: sorted(admin.keys()) == before)  # its own keys end by themselves
+    ended = run(AUTHCACHE_REDIS_URL=own.url)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert "fine" in ended.stdout
+
+
+def test_another_server_too(every_redis_url) -> None:
+    assert not set(names(seen(every_redis_url, "--prefix", "doctor-test:user:"))) - {"evicting-policy"}
+
+
+def test_with_the_rights_of_the_readme_nothing_is_missing(admin) -> None:
+    with limited(admin, [*RIGHTS, *LINK]) as url:
+        said = seen(url)
+    assert said["findings"] == []
+    # what it has no right to look at is named
+    assert {unknown["name"] for unknown in said["unknown"]} == {"evicting-policy", "foreign-values"}
+
+
+def test_a_server_too_old(own) -> None:
+    version = seen(own.url)["host"]["version"]
+    with CommandProxy(own.port, instead={version: "7.1.9"}) as proxy:
+        said = seen(proxy.url)
+    assert names(said) == ["server-too-old"]
+    assert "Valkey 7.1" in said["findings"][0]["what"]
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_hello_refused_by_a_proxy(own, hangs_up) -> None:
+    with CommandProxy(own.port, refused=["HELLO"], hangs_up=hangs_up) as proxy:
+        said = seen(proxy.url)
+    assert names(said) == ["hello-refused"]
+    assert said["host"]["version"]
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_client_refused_by_a_proxy(own, hangs_up) -> None:
+    with CommandProxy(own.port, refused=["CLIENT"], hangs_up=hangs_up) as proxy:
+        if hangs_up:  # redis-py sends CLIENT SETINFO with every connection
+            assert run("--redis", proxy.url).exit_code == 2
+        else:
+            assert names(seen(proxy.url)) == ["client-refused"]
+
+
+def test_invalidations_that_a_proxy_keeps_to_itself(own) -> None:
+    with CommandProxy(own.port, keeps_messages=True) as proxy:
+        assert names(seen(proxy.url)) == ["invalidations-lost"]
+
+
+@pytest.mark.parametrize("missing", LINK)
+def test_tracking_not_permitted(admin, missing) -> None:
+    with limited(admin, [*RIGHTS, *(right for right in LINK if right != missing)]) as url:
+        said = seen(url)
+    assert names(said) == ["tracking-refused"]
+    assert missing in said["findings"][0]["do"]
+
+
+@pytest.mark.parametrize("missing", RIGHTS)
+def test_each_missing_right(admin, missing) -> None:
+    with limited(admin, [*(right for right in RIGHTS if right != missing), *LINK]) as url:
+        said = seen(url)
+        assert names(said) == ["missing-rights"]
+        assert f"ACL SETUSER limited {missing}" == said["findings"][0]["do"]
+    left = [key for key in admin.scan_iter() if admin.pttl(key) < 0]
+    assert left == []
+
+
+def test_an_evicting_policy(own, admin) -> None:
+    admin.config_set("maxmemory-policy", "allkeys-lru")
+    said = seen(own.url)
+    assert names(said) == ["evicting-policy"]
+    assert "allkeys-lru" in said["findings"][0]["what"]
+    with limited(admin, [*RIGHTS, *LINK, "+config|get"]) as url:  # without INFO
+        assert names(seen(url)) == ["evicting-policy"]
+
+
+@pytest.mark.parametrize("ahead", [-20, 20])
+def test_a_clock_that_differs_by_more_than_the_leeway(own, admin, ahead) -> None:
+    seconds, _ = admin.time()
+    here = ManualClock(wall=seconds + ahead)
+    assert [each.name for each in examine(own.url, UserKeys(), leeway=5, clock_here=here).findings] == ["clock-skew"]
+    assert examine(own.url, UserKeys(), leeway=30, clock_here=here).findings == []
+
+
+def test_a_replica(own, admin) -> None:
+    with EmbeddedServer() as primary:
+        admin.replicaof("127.0.0.1", str(primary.port))
+        assert names(seen(own.url)) == ["replica"]
+
+
+def test_a_node_of_a_cluster() -> None:
+    with EmbeddedServer(cluster_enabled=True, cluster_port=free_port()) as node:
+        assert names(seen(node.url)) == ["cluster-node"]
+
+
+def test_a_server_that_does_not_write(own, admin) -> None:
+    admin.config_set("maxmemory", 1)
+    said = seen(own.url)
+    assert names(said) == ["writes-refused"]
+    assert [unknown["name"] for unknown in said["unknown"]] == ["invalidations-lost"]
+
+
+def test_foreign_values(own, admin) -> None:
+    admin.set("user:1", '{"id": 1}')
+    admin.hset("user:2", "id", 2)
+    admin.set("user:3", record(subject="4"))
+    admin.set("revoked:5", "x")
+    admin.hset("revoked:6", "before", "yesterday")
+    for good in ("7", "staff:7"):
+        admin.set(f"user:{good}", record(subject="7"))
+    said = seen(own.url)
+    assert names(said) == ["foreign-values"]
+    assert said["findings"][0]["what"].startswith("5 of 7 ")
+
+
+def test_records_of_another_version(own, admin) -> None:
+    admin.set("user:1", record(subject="1", v=2))
+    assert names(seen(own.url)) == ["other-version"]
+
+
+def test_a_prefix_is_taken_as_it_is_and_the_sample_is_bounded(own, admin) -> None:
+    admin.set("[ab]:user:1", "x")
+    admin.set("a:user:1", "x")
+    said = seen(own.url, "--prefix", "[ab]:user:")
+    assert said["findings"][0]["what"].startswith("1 of 1 ")
+    admin.mset({f"user:{number}": "x" for number in range(3000)})
+    assert seen(own.url)["findings"][0]["what"].startswith("200 of 200 ")
+
+
+def test_each_issuer_has_keys_of_its_own(own, admin) -> None:
+    admin.set("user:staff:1", "x")
+    assert names(seen(own.url, "--alias", "staff")) == ["foreign-values"]
+    assert names(seen(own.url, "--alias", "shop")) == []
+
+
+def record(*, subject: str, v: int = 1) -> bytes:
+    return msgpack.packb({"v": v, "iss": None, "sub": subject})
+
+
+@pytest.mark.parametrize("state", ["nobody there", "frozen", "password"])
+def test_no_answer(state) -> None:
+    if state == "nobody there":
+        assert seen(f"redis://127.0.0.1:{free_port()}")["status"] == 2
+        return
+    with EmbeddedServer(**({"requirepass": "sesame"} if state == "password" else {})) as server:
+        if state == "frozen":
+            server.freeze()
+        said = seen(server.url)
+        assert said["status"] == 2
+        assert said["no_answer"]
+        ended = run("--redis", server.url.replace("://", "://:open-barley@"))
+        assert ended.exit_code == 2
+        assert "no answer" in ended.stdout
+        assert "barley" not in ended.output
+        server.thaw()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--redis", "http://x:secret@y"], "--redis"),
+        (["--redis", "redis://x:secret@y?max_connections=a"], "--redis"),
+        (["--prefix", "no colon"], "--prefix"),
+        (["--alias", "A"], "--alias"),
+        (["--leeway", "61"], "--leeway"),
+    ],
+)
+def test_what_is_given_wrongly_is_named(arguments, named) -> None:
+    ended = run(*arguments)
+    assert ended.exit_code == 2
+    assert named in ended.stderr
+    assert "secret" not in ended.output
+
+
+def test_the_readme_names_every_finding() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    if not readme.exists():
+        pytest.skip("no README beside these tests")
+    assert not set(FINDINGS) - set(re.findall(r"`([a-z-]+)`", readme.read_text()))
