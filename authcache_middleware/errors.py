@@ -7,6 +7,7 @@
     │   ├── InvalidTokenError          401, forged, expired, revoked, or of a user who may not enter
     │   └── InsufficientScopeError     403, a good token that does not reach this far
     ├── UnavailableError           ours for now: 503 with ``retry_after``
+    │   └── QueueFullError             a queue holds as much as it may
     └── ConfigurationError         the operator's: also a ValueError, names the argument
 
 No message, attribute or repr here holds a token, a key or the value of a claim.
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidRequestError",
     "InvalidTokenError",
     "MissingTokenError",
+    "QueueFullError",
     "RefusedError",
     "UnavailableError",
     "frames_of",
@@ -117,6 +119,13 @@ class UnavailableError(AuthCacheError):
         self.reason = reason
         self.retry_after = retry_after
         """Whole seconds, the value of ``Retry-After``."""
+
+
+class QueueFullError(UnavailableError):
+    """A queue holds as many entries as it may: this one was not taken, and none was thrown away to make room."""
+
+    def __init__(self) -> None:
+        super().__init__("the queue is full")
 
 
 class ConfigurationError(AuthCacheError, ValueError):

@@ -21,6 +21,13 @@ __all__ = ["ClusterCalls"]
 
 _TURNS: Final = 2
 _FIRST_WITHIN: Final = 2.0
+_KEY_FIRST: Final = frozenset(
+    (
+        "GET", "SET", "DEL", "HGETALL",
+        "XADD", "XDEL", "XLEN",
+        "ZADD", "ZCOUNT", "ZRANGE", "ZREMRANGEBYSCORE", "ZSCORE",
+    )
+)  # fmt: skip
 
 
 @final
@@ -110,11 +117,13 @@ class ClusterCalls:
 
 
 def _key_of(command: Command) -> str | None:
-    """The one key of a command, as ``RedisStore`` sends them."""
+    """The one key of a command, as this package sends them."""
     match command:
         case ("EVAL", _, 1, str() as key, *_):
             return key
-        case ("GET" | "SET" | "DEL" | "HGETALL", str() as key, *_):
+        case ("XREAD", "COUNT", _, "BLOCK", _, "STREAMS", str() as key, _):
+            return key
+        case (str() as name, str() as key, *_) if name in _KEY_FIRST:
             return key
         case _:
             return None

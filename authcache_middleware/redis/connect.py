@@ -21,7 +21,7 @@ from authcache_middleware.redis.cluster_client import AsyncClusterClient, Blocki
 from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
 from authcache_middleware.redis.primaries import OnePrimary, SingleServer
 from authcache_middleware.redis.sentinel import SentinelTopology
-from authcache_middleware.redis.store import RedisStore
+from authcache_middleware.redis.store import Commands, RedisStore
 from authcache_middleware.runtime import AsyncPlaces, BlockingPlaces, is_async_callable
 
 __all__ = ["Opened", "RedisTarget"]
@@ -29,6 +29,7 @@ __all__ = ["Opened", "RedisTarget"]
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _COMMANDS_AHEAD: Final = 4  # whose longest time is waited for, at most, until a connection is free
 _RETRIED: Final = (redis.exceptions.ConnectionError, redis.exceptions.ReadOnlyError)
+_SHARE_TO_BLOCK: Final = 0.6
 _READS_ELSEWHERE: Final = ("read_from_replicas", "load_balancing_strategy")
 
 _log = logging.getLogger("authcache_middleware")
@@ -40,6 +41,8 @@ class Opened(NamedTuple):
     store: Store
     topology: Topology | None
     """Whose invalidations must be heard; ``None`` where none can be."""
+    commands: Commands | None = None
+    """What the store sends its commands with; ``None`` where it is no Redis."""
 
 
 @final
@@ -83,15 +86,21 @@ class RedisTarget:
         commands = RedisCommands(calls, breaker, places, place_wait=_COMMANDS_AHEAD * self._timeout)
         store = RedisStore(commands, wait_replicas=self._wait_replicas, gathers=self._asynchronous)
         if hasattr(pool, "get_master_address"):
-            return Opened(store, SentinelTopology(pool, commands, asynchronous=self._asynchronous))
-        return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)))
+            return Opened(store, SentinelTopology(pool, commands, asynchronous=self._asynchronous), commands)
+        return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)), commands)
+
+    @property
+    def longest_block(self) -> float:
+        """Seconds for which a command may block on the server, so that its answer comes before any timeout."""
+        own = None if isinstance(self._source, str) else _timeout_of(self._source)
+        return _SHARE_TO_BLOCK * (self._timeout if own is None else min(own, self._timeout))
 
     def _cluster(self, ready: Any, breaker: Breaker) -> Opened:
         client = AsyncClusterClient(ready) if self._asynchronous else BlockingClusterClient(ready)
         calls = ClusterCalls(client, timeout=self._timeout, asynchronous=self._asynchronous)
         commands = RedisCommands(calls, breaker)
         store = RedisStore(commands, wait_replicas=self._wait_replicas)  # keys of one command must be of one node
-        return Opened(store, ClusterTopology(client, commands))
+        return Opened(store, ClusterTopology(client, commands), commands)
 
     def _client(self) -> Any:
         if not isinstance(self._source, str):
@@ -158,6 +167,11 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def _has_timeout(client: Any) -> bool:
+    return _timeout_of(client) is not None
+
+
+def _timeout_of(client: Any) -> float | None:
     pool = getattr(client, "connection_pool", None)
     settings = client.get_connection_kwargs() if pool is None else pool.connection_kwargs  # without one: a cluster
-    return settings.get("socket_timeout") is not None
+    timeout: float | None = settings.get("socket_timeout")
+    return timeout

@@ -105,6 +105,15 @@ def test_a_key_s_command_goes_to_its_node_and_others_where_the_client_likes() ->
         ("DEL", "user:1"),
         ("HGETALL", "user:1"),
         ("EVAL", "script", 1, "user:1", "user:2"),
+        ("XADD", "user:1", "*", "name", "value"),
+        ("XDEL", "user:1", "1-0"),
+        ("XLEN", "user:1"),
+        ("XREAD", "COUNT", 1, "BLOCK", 5, "STREAMS", "user:1", "0-0"),
+        ("ZADD", "user:1", "GT", 1, "member"),
+        ("ZCOUNT", "user:1", 1, "+inf"),
+        ("ZRANGE", "user:1", "+inf", 1, "BYSCORE", "REV"),
+        ("ZREMRANGEBYSCORE", "user:1", "-inf", 1),
+        ("ZSCORE", "user:1", "member"),
     ],
 )
 def test_every_command_of_the_store_has_its_key(command) -> None:

@@ -1,0 +1,1 @@
+"""What goes through Redis Streams and beside them: queues, events for other services, who was seen when."""
