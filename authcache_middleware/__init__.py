@@ -8,6 +8,7 @@ from authcache_middleware.errors import (
     InsufficientScopeError,
     InvalidRequestError,
     InvalidTokenError,
+    LoginRefusedError,
     MissingTokenError,
     RefusedError,
     UnavailableError,
@@ -15,6 +16,7 @@ from authcache_middleware.errors import (
 from authcache_middleware.issuers import Issuer
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.jwks import JWKS
+from authcache_middleware.users.session import Session
 from authcache_middleware.users.user import AnonymousUser, Credentials, Identity, User
 
 __all__ = [  # noqa: RUF022 - in the order of their letters
@@ -31,8 +33,10 @@ __all__ = [  # noqa: RUF022 - in the order of their letters
     "InvalidTokenError",
     "Issuer",
     "JWKS",
+    "LoginRefusedError",
     "MissingTokenError",
     "RefusedError",
+    "Session",
     "TokenPlaces",
     "UnavailableError",
     "User",

@@ -11,6 +11,7 @@ from authcache_middleware.options import IssuersDict, Options, OptionsDict
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.story import Headers, Story
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.users.session import Session
 from authcache_middleware.users.typed import UserType
 from authcache_middleware.users.user import Identity, User
 
@@ -89,9 +90,43 @@ class AuthCache(Generic[UserT]):
         """See ``AsyncAuthCache.invalidate``."""
         finish(self._story.invalidate(user_id, issuer=issuer))
 
+    def login(
+        self,
+        user_id: str,
+        *,
+        token: str | None = None,
+        sid: str | None = None,
+        expires_at: float | None = None,
+        address: str | None = None,
+        user_agent: str | None = None,
+        label: str | None = None,
+        issuer: str | None = None,
+    ) -> Session:
+        """See ``AsyncAuthCache.login``."""
+        return finish(
+            self._story.login(
+                user_id,
+                token=token,
+                sid=sid,
+                expires_at=expires_at,
+                address=address,
+                user_agent=user_agent,
+                label=label,
+                issuer=issuer,
+            )
+        )
+
+    def sessions(self, user_id: str, *, issuer: str | None = None) -> list[Session]:
+        """See ``AsyncAuthCache.sessions``."""
+        return finish(self._story.sessions(user_id, issuer=issuer))
+
     def logout(self, token: str) -> None:
         """See ``AsyncAuthCache.logout``."""
         finish(self._story.logout(token))
+
+    def logout_session(self, user_id: str, sid: str, *, issuer: str | None = None) -> None:
+        """See ``AsyncAuthCache.logout_session``."""
+        finish(self._story.logout_session(user_id, sid, issuer=issuer))
 
     def revoke_user(self, user_id: str, *, issuer: str | None = None) -> None:
         """See ``AsyncAuthCache.revoke_user``."""

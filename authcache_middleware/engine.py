@@ -19,6 +19,7 @@ from authcache_middleware.redis.connect import Opened
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Runtime
 from authcache_middleware.sessions.eviction import tell_of_eviction
+from authcache_middleware.sessions.logins import Logins
 from authcache_middleware.sessions.revocation import Revoker
 from authcache_middleware.verification import Fetchers, KnownIssuer
 
@@ -143,9 +144,18 @@ class UsersOfIssuer:
             keys=keys,
             issuer=known.says.issuer,
             waits=Waits(options.lease, options.deadline),
+            needs_sessions=options.require_session,
             reporter=reporter,
         )
         self.revoker = self._revoker(options, reporter)
+        self.logins = Logins(
+            store,
+            keys=keys,
+            most=options.max_sessions,
+            ends_oldest=options.on_max_sessions == "end_oldest",
+            revoker=self.revoker,
+            now=options.clock.wall,
+        )
 
     def _refresher(self, loads: Loads, options: Options, reporter: Reporter) -> Refresher | None:
         if not options.refresh_ahead:

@@ -6,6 +6,7 @@
     │   ├── InvalidRequestError        400, credentials twice or malformed
     │   ├── InvalidTokenError          401, forged, expired, revoked, or of a user who may not enter
     │   └── InsufficientScopeError     403, a good token that does not reach this far
+    ├── LoginRefusedError          a login that is not put on record, for the application to answer
     ├── UnavailableError           ours for now: 503 with ``retry_after``
     │   └── QueueFullError             a queue holds as much as it may
     └── ConfigurationError         the operator's: also a ValueError, names the argument
@@ -24,6 +25,7 @@ __all__ = [
     "InsufficientScopeError",
     "InvalidRequestError",
     "InvalidTokenError",
+    "LoginRefusedError",
     "MissingTokenError",
     "QueueFullError",
     "RefusedError",
@@ -105,10 +107,25 @@ class InsufficientScopeError(RefusedError):
         return f'{plain}, scope="{" ".join(self.scopes)}"' if self.scopes else plain
 
 
+class LoginRefusedError(AuthCacheError):
+    """A login was not put on record, and nothing was changed: raised by ``login``, to be answered by the application.
+
+    ``reason`` is ``max_sessions`` (the user has as many as he may, and ``on_max_sessions`` is ``refuse``), ``ended``
+    (this very session was ended before: begin another) or ``too_soon`` (a ``revoke_user`` of a moment ago ends all
+    tokens that are issued in the next ``retry_after`` seconds).
+    """
+
+    def __init__(self, reason: str, *, retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+        """Whole seconds; ``None`` where waiting does not help."""
+
+
 class UnavailableError(AuthCacheError):
     """Redis or the loader did not answer in time: nobody knows, so nobody is let in or turned away for good.
 
-    Raised by a request it means 503 and try again. Raised by ``logout``, ``revoke_user`` or ``invalidate`` it
+    Raised by a request it means 503 and try again. Raised by ``login``, ``logout``, ``revoke_user`` or the like it
     means that Redis has not confirmed the change: it may or may not have happened, call again.
     """
 

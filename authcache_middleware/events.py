@@ -14,6 +14,7 @@ __all__ = [
     "FillRefused",
     "Hit",
     "Invalidated",
+    "InvalidatedBy",
     "KeysFetched",
     "LinkDown",
     "LinkUp",
@@ -29,6 +30,9 @@ __all__ = [
     "WatchingObserver",
     "WithoutCredentials",
 ]
+
+InvalidatedBy: TypeAlias = Literal["invalidate", "login", "logout", "logout_session", "revoke_user"]
+"""The call that did it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,9 @@ class OutageAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Invalidated:
-    """A call that ends or renews what is known of a user was confirmed by Redis."""
+    """A call that begins or ends a user's access, or renews what is known of him, was confirmed by Redis."""
 
-    by: Literal["invalidate", "logout", "revoke_user"]
+    by: InvalidatedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ class Stats:
     fills_refused: int = 0
     """Loads whose result was not stored because of an invalidation, or of a lease that had ended."""
     invalidations: int = 0
-    """Calls of ``invalidate``, ``logout`` and ``revoke_user`` that Redis has confirmed."""
+    """Calls that begin or end a user's access, or renew what is known of him, which Redis has confirmed."""
     outage_answers: int = 0
     """Requests answered without Redis: from the database or from stale memory."""
     outages: int = 0

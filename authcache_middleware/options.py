@@ -16,6 +16,7 @@ from authcache_middleware.tokens.keys import Keys
 from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS, Profile, RolesClaim
 from authcache_middleware.tokens.verifier import USUAL_MAX_LIFETIME
 from authcache_middleware.users.policy import ActiveRule, is_active
+from authcache_middleware.users.session import MAX_SESSIONS
 from authcache_middleware.users.typed import UserType
 
 __all__ = ["CommonOptionsDict", "IssuersDict", "LoadUser", "Options", "OptionsDict", "SaveRevocation"]
@@ -84,6 +85,9 @@ class CommonOptionsDict(TypedDict, total=False):
     revoked_before: str
     save_revocation: SaveRevocation | None
     wait_replicas: int
+    max_sessions: int | None
+    on_max_sessions: Literal["end_oldest", "refuse"]
+    require_session: bool
     on_outage: Literal["refuse", "load"]
     outage_concurrency: int
     serve_stale_for: float
@@ -207,6 +211,13 @@ class Options:
     wait_replicas: int = 0
     """How many replicas must confirm what ends somebody's access before the call returns."""
 
+    max_sessions: int | None = None
+    """How many sessions ``login`` puts on record of one user, 1 to 256; ``None`` is 256, of which the oldest ends."""
+    on_max_sessions: Literal["end_oldest", "refuse"] = "end_oldest"
+    """What ``login`` does about one more: it ends the oldest, or raises ``LoginRefusedError``."""
+    require_session: bool = False
+    """Refuse tokens whose session (``sid``, else ``jti``) is not on record: who has not logged in, or has expired."""
+
     on_outage: Literal["refuse", "load"] = "refuse"
     """While Redis is gone: 503, or ask the database; then the row alone decides, and tokens logged out singly pass."""
     outage_concurrency: int = 8
@@ -257,6 +268,14 @@ class Options:
     def _refuse_bad_choices(self) -> None:
         if not isinstance(self.refresh_ahead, bool):
             raise ConfigurationError("refresh_ahead", "must be True or False")
+        if not isinstance(self.require_session, bool):
+            raise ConfigurationError("require_session", "must be True or False")
+        if self.max_sessions is not None:
+            _refuse_bad_count("max_sessions", self.max_sessions, 1, MAX_SESSIONS)
+        if self.on_max_sessions not in ("end_oldest", "refuse"):
+            raise ConfigurationError("on_max_sessions", 'must be "end_oldest" or "refuse"')
+        if self.on_max_sessions == "refuse" and self.max_sessions is None:
+            raise ConfigurationError("on_max_sessions", "needs max_sessions")
         if not isinstance(self.revoked_before, str) or not self.revoked_before:
             raise ConfigurationError("revoked_before", "must be the name of a field")
         if self.on_outage not in ("refuse", "load"):

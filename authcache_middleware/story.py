@@ -1,4 +1,4 @@
-"""The story of a request, from its headers to a user, and of what ends his access: told once, for both faces."""
+"""The story of a request, from its headers to a user: told once, for both faces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
+from authcache_middleware.access import AccessCalls, checked_subject
 from authcache_middleware.bearer.header import credentials_of, token_of
 from authcache_middleware.cache.memory import Entry
 from authcache_middleware.cache.store import Store
@@ -21,9 +22,7 @@ from authcache_middleware.redis.connect import Opened, RedisTarget
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime
 from authcache_middleware.tokens.claims import Claims
-from authcache_middleware.tokens.verifier import MAX_LEEWAY
-from authcache_middleware.users.keys import is_subject
-from authcache_middleware.users.policy import is_active, judge
+from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import user_factory
 from authcache_middleware.users.user import Credentials, Identity
@@ -38,7 +37,7 @@ Headers = Iterable[tuple[str | bytes, str | bytes]]
 _log = logging.getLogger("authcache_middleware")
 
 
-class Story(Generic[UserT]):
+class Story(AccessCalls, Generic[UserT]):
     """The flow from headers to a user, and what ends it; as coroutines that suspend only where the runtime does."""
 
     def __init__(self, runtime: type[AsyncRuntime | BlockingRuntime], redis: object, options: dict[str, Any]) -> None:
@@ -49,7 +48,12 @@ class Story(Generic[UserT]):
         if self._options.issuers:
             self._aliases = {name: known.says.alias for name, known in self._issuers.items()}
         self._make_user = user_factory(self._options.user_type)
-        self._is_settled = self._options.is_active is is_active and self._options.user_type is None
+        # A session may expire before its token does: where one is required, each request looks.
+        self._is_settled = (
+            self._options.is_active is is_active
+            and self._options.user_type is None
+            and not self._options.require_session
+        )
         self._wall = self._options.clock.wall
         self._place = runtime.place
         self._runtime = runtime
@@ -139,43 +143,8 @@ class Story(Generic[UserT]):
     async def _resolved(self, claims: Claims, record_key: str) -> Identity[UserT]:
         engine = self._engine()
         entry = engine.memory.entry(record_key)
-        if entry is not None:
-            return self._remembered(entry, claims)
-        return self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
-
-    async def invalidate(self, user_id: str, *, issuer: str | None = None) -> None:
-        """The user's row has changed: whoever asks from here on gets it loaded again. Commit first, then call this.
-
-        One ``DEL`` of ``key(user_id)``, which any other client may send as well. Of several issuers, ``issuer`` says
-        whose user he is. Raises ``UnavailableError`` when Redis has not confirmed it: it may or may not have happened.
-        """
-        name, subject = self._issuer(issuer), _subject(user_id)
-        await self._engine().of(name).revoker.cached(subject)
-
-    async def logout(self, token: str) -> None:
-        """End this one token: refused from here on, by every service that shares the Redis.
-
-        It is verified first, all but its time: a forged one raises ``InvalidTokenError``; one that is not valid yet, or
-        has expired here, is revoked all the same, since another service may have a larger leeway; one that has expired
-        by more than the largest (60 s) needs no ending and is left alone. Revoked by its ``jti``; without one by
-        (issuer, subject, ``iat``), which is exact but for a token of the same user issued in the same moment; with
-        neither (``require_iat=False``) this is a ``ConfigurationError``. Raises ``UnavailableError`` when Redis has not
-        confirmed it.
-        """
-        now = self._options.clock.wall()
-        claims = await self._tokens.recognise(token, now, self._fetchers)
-        if now < claims.expires_at + MAX_LEEWAY:
-            await self._engine().of(claims.issuer).revoker.token(claims, now=now)
-
-    async def revoke_user(self, user_id: str, *, issuer: str | None = None) -> None:
-        """End every token of the user that was issued up to now + ``leeway``, by the clock of Redis.
-
-        A login within the leeway after this is refused too: its token cannot be told from one that was issued before
-        by a clock that runs ahead. Of several issuers, ``issuer`` says whose user he is. Raises ``UnavailableError``
-        when Redis has not confirmed it.
-        """
-        name, subject = self._issuer(issuer), _subject(user_id)
-        await self._engine().of(name).revoker.user(subject)
+        identity = None if entry is None else self._remembered(entry, claims)
+        return identity or self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
 
     async def aclose(self) -> None:
         """Wait for loads under way and close the connections; a ready client stays open. May be used again after."""
@@ -185,16 +154,7 @@ class Story(Generic[UserT]):
 
     def key(self, user_id: str, *, issuer: str | None = None) -> str:
         """The key in Redis whose ``DEL`` invalidates this user (of several issuers, this ``issuer``'s)."""
-        return self._issuers[self._issuer(issuer)].keys.record(_subject(user_id))
-
-    def _issuer(self, issuer: str | None) -> str | None:
-        if issuer is None and len(self._issuers) == 1:
-            return next(iter(self._issuers))
-        if issuer is None:
-            raise TypeError("issuer: must be given, since there are several: each has users of its own")
-        if issuer not in self._issuers:
-            raise ValueError("issuer: is none of those whose tokens are taken")
-        return issuer
+        return self._issuers[self._issuer(issuer)].keys.record(checked_subject(user_id))
 
     def stats(self) -> Stats:
         """Counts of this process since it started, and how things stand where it is called (event loop or process).
@@ -215,34 +175,41 @@ class Story(Generic[UserT]):
             redis_may_evict=self._reporter.redis_may_evict,
         )
 
-    def _remembered(self, entry: Entry, claims: Claims) -> Identity[UserT]:
+    def _remembered(self, entry: Entry, claims: Claims) -> Identity[UserT] | None:
         """The same as ``_identity``, which is asked once for one record and one token where it cannot change its mind.
 
-        Our own rule looks at nothing but these two, and our own ``User`` is read-only: requests may share him.
+        Our own rule looks at nothing but these two, and our own ``User`` is read-only: requests may share him. ``None``
+        where Redis must be asked, since a login of a moment ago may not be known here yet.
         """
-        self._reporter.memory_hit()
         ready: tuple[Claims, Identity[UserT]] | None = entry.ready
         if ready is not None and ready[0] is claims:
+            self._reporter.memory_hit()
             return ready[1]
-        identity = self._identity(entry.record, claims)
+        judged = self._judged(entry.record, claims)
+        if isinstance(judged, str) and not is_settled(judged):
+            return None
+        self._reporter.memory_hit()
+        identity = _let_in(judged)
         if self._is_settled:
             entry.ready = claims, identity
         return identity
 
     def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
+        return _let_in(self._judged(record, claims))
+
+    def _judged(self, record: Record, claims: Claims) -> Identity[UserT] | Verdict | None:
+        """What a record says of a token's bearer; ``None`` where the application's own functions have failed."""
+        session_at = self._wall() if self._options.require_session else None
         try:
-            verdict = judge(record, claims, self._options.is_active)
-            if verdict == "active" and record.user is not None:
-                alias = None if self._aliases is None else self._aliases[claims.issuer]
-                auth = Credentials(claims, claims.scopes, claims.roles, alias)
-                return Identity(self._make_user(auth.identity, record.user), auth)
+            verdict = judge(record, claims, self._options.is_active, session_at=session_at)
+            if verdict != "active" or record.user is None:
+                return verdict
+            alias = None if self._aliases is None else self._aliases[claims.issuer]
+            auth = Credentials(claims, claims.scopes, claims.roles, alias)
+            return Identity(self._make_user(auth.identity, record.user), auth)
         except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
             _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))
-            verdict = None
-        # Raised out here and not above, where the exception's context would keep the values.
-        if verdict is None:
-            raise UnavailableError("is_active or user_type")
-        raise InvalidTokenError(verdict)
+        return None  # and raised where no exception is handled, whose context would keep the values
 
     def _fetchers(self) -> Fetchers:
         return self._engine().fetchers
@@ -295,9 +262,9 @@ def _begin_anew() -> None:
         inherited._begin()  # noqa: SLF001
 
 
-def _subject(user_id: str) -> str:
-    if not isinstance(user_id, str):
-        raise TypeError(f"user_id: must be a str, as in the token, not {type(user_id).__name__}")
-    if not is_subject(user_id):
-        raise ValueError("user_id: must have 1 to 255 characters, none of them a control character")
-    return user_id
+def _let_in(judged: Identity[UserT] | Verdict | None) -> Identity[UserT]:
+    if judged is None:
+        raise UnavailableError("is_active or user_type")
+    if isinstance(judged, str):
+        raise InvalidTokenError(judged)
+    return judged

@@ -40,8 +40,8 @@ class Driver:
         self.face = face
         self._run = run
 
-    def __call__(self, method: str, *arguments: Any) -> Any:
-        return self._run(getattr(self.face, method)(*arguments))
+    def __call__(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return self._run(getattr(self.face, method)(*arguments, **options))
 
     def enter(self, subject: str = "1", **claims: Any) -> Any:
         """What a request with a good token of this subject gets."""

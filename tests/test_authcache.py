@@ -286,7 +286,7 @@ def test_what_the_application_raises_over_a_row_is_503_and_shows_none_of_it(face
             driver.enter()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert "is_active or user_type raised" in caplog.text
-    assert "in _identity" in caplog.text
+    assert "in _judged" in caplog.text
     assert "ann@" not in caplog.text + "".join(traceback.format_exception(caught.value))
 
 

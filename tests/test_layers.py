@@ -26,6 +26,7 @@ LAYERS = [
     {"options", "issuers"},
     {"verification"},
     {"engine"},
+    {"access"},
     {"story", "authcache"},
     {"__init__", "loaders", "observers"},
     {"asgi", "wsgi", "testing"},

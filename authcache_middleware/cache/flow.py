@@ -78,6 +78,7 @@ class UserFlow:
         keys: UserKeys,
         issuer: str | None,
         waits: Waits,
+        needs_sessions: bool,
         reporter: Reporter,
     ) -> None:
         self._store = store
@@ -92,6 +93,7 @@ class UserFlow:
         self._keys = keys
         self._issuer = issuer
         self._waits = waits
+        self._needs_sessions = needs_sessions
         self._reporter = reporter
         self._lease_ms = to_ms(waits.lease)
         self._flights = Flights(runtime, clock.monotonic)
@@ -294,7 +296,10 @@ class UserFlow:
             _log.warning("a lease could not be given back: it ends by itself in %.1f s", self._waits.lease)
 
     def _read(self, value: bytes, subject: str) -> Record:
-        return read_record(value, issuer=self._issuer, subject=subject)
+        record = read_record(value, issuer=self._issuer, subject=subject)
+        if self._needs_sessions and record.revocations.sessions is None:
+            raise UnreadableValueError("without sessions")  # by a service that knows of none: to be loaded again
+        return record
 
     def _tell_foreign(self, error: ForeignValueError) -> None:
         self._tell_once("a value that is not ours (%s) stands under a user's key: left alone, not cached", error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, final
 
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import UnavailableError, frames_of
@@ -15,7 +15,6 @@ from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Clock, Work, WorkClosedError
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (
-    NO_REVOCATIONS,
     ForeignValueError,
     Record,
     Revocations,
@@ -27,6 +26,8 @@ from authcache_middleware.users.record import (
 from authcache_middleware.users.row import UnreadableRowError, row_revoked_before
 
 __all__ = ["LoadError", "Loads", "RecordLife", "to_ms"]
+
+_UNKNOWN: Final = Revocations(sessions=None)
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -78,8 +79,8 @@ class Loads:
     ) -> tuple[Record, bytes]:
         """The record, and its bytes: what every reader of them gets. A place at the loader is in hand, and given back.
 
-        The revocations are read after the row, whose reading began after the lease stood; in an outage not at all: the
-        row alone decides. Raises ``LoadError``, or ``UnavailableError`` where Redis does not answer.
+        The revocations and sessions are read after the row, whose reading began after the lease stood; in an outage not
+        at all: the row alone decides. Raises ``LoadError``, or ``UnavailableError`` where Redis does not answer.
         """
         started = self._clock.monotonic()
         outcome: Literal["found", "unknown", "failed"] = "failed"
@@ -91,7 +92,7 @@ class Loads:
             if outcome == "failed":
                 self._reporter.tell(Loaded(seconds, cause, outcome))
         try:
-            revocations = NO_REVOCATIONS if cause == "outage" else await self._revocations(subject)
+            revocations = _UNKNOWN if cause == "outage" else await self._revocations(subject)
             return self._made(subject, row, revocations, to_ms(seconds))
         except LoadError:
             outcome = "failed"
@@ -136,7 +137,7 @@ def _joined(revocations: Revocations, row_before_s: int | None) -> Revocations:
     """Either may know of a log-out that the other has lost."""
     if row_before_s is None:
         return revocations
-    return Revocations(max(revocations.before_s or 0, row_before_s), revocations.ids)
+    return replace(revocations, before_s=max(revocations.before_s or 0, row_before_s))
 
 
 def to_ms(seconds: float) -> int:

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from authcache_middleware.users.record import Revocations
 
-__all__ = ["REDIS_GONE", "Store"]
+__all__ = ["REDIS_GONE", "Begun", "NotBegun", "Store"]
 
 REDIS_GONE: Final = "redis"
 """The reason of the ``UnavailableError`` that says nothing but that the store does not answer."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Begun:
+    """A session is on record."""
+
+    created_ms: int
+    """When it was first."""
+    expires_s: int
+    ended: tuple[str, ...] = ()
+    """The marks of those that it took the place of."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """A session was not recorded, and nothing else was changed."""
+
+    reason: Literal["ended", "max_sessions", "too_soon"]
+    """It has been ended before, there are too many, or all tokens that are issued now are revoked."""
+    seconds: int | None = None
+    """``too_soon``: for how long they are."""
 
 
 @runtime_checkable
@@ -51,19 +74,48 @@ class Store(Protocol):
         ...
 
     async def revocations(self, key: str) -> Revocations:
-        """What is revoked under the key; ``NO_REVOCATIONS`` when there is no such key."""
+        """What is revoked under the key, and the sessions on record; ``NO_REVOCATIONS`` when there is no such key."""
+        ...
+
+    async def sessions(self, key: str) -> Mapping[str, bytes]:
+        """The values of the sessions on record under the key, by their marks; those that have expired may be there."""
+        ...
+
+    async def begin_session(
+        self,
+        key: str,
+        mark: str,
+        *,
+        expires_s: int,
+        details: bytes,
+        most: int,
+        ends_oldest: bool,
+        lifetime: int,
+        leeway: int,
+    ) -> Begun | NotBegun:
+        """In one step: put a session on record, if it has not been ended, nor a cutoff lies ahead of now.
+
+        One that is on record keeps its beginning, and its end if that is later. For a new one, of ``most`` or more
+        others the oldest are revoked as by ``revoke_id``; or it is not begun.
+        """
         ...
 
     async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
-        """Remember one revoked id for ``lifetime`` seconds from now, by the store's own clock.
+        """Remember one revoked id for ``lifetime`` seconds from now, by the store's own clock; its session is gone.
 
-        Ids whose time has come are dropped. Past 256 of them, all tokens issued up to now + ``leeway`` are revoked
-        instead, and ``t:`` and ``i:`` ids forgotten. The key lives at least as long as anything in it.
+        Ids and sessions whose time has come are dropped. Past 256 ``t:`` and ``i:`` ids, all tokens issued up to now +
+        ``leeway`` are revoked instead, and those ids forgotten. An ``s:`` id lives for 30 days and two minutes at
+        least, and ends a session ``t:`` of the same name too; past 256 of them, those that end first are forgotten, and
+        all tokens revoked that were issued up to ``leeway`` after so long before their end. The key lives at least as
+        long as anything in it.
         """
         ...
 
     async def revoke_before(self, key: str, *, lifetime: int, leeway: int) -> None:
-        """Revoke every token issued at or before now (the store's clock, rounded up) + ``leeway``; never lowered."""
+        """Revoke every token issued at or before now (the store's clock, rounded up) + ``leeway``; never lowered.
+
+        Each session on record is revoked too, as by ``revoke_id``.
+        """
         ...
 
     async def may_evict(self) -> bool | None:

@@ -50,8 +50,8 @@ _LONG: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 _REFUSALS: Final = (
     "algorithm", "audience", "claims", "duplicate", "expired", "header", "id_token", "inactive", "issuer", "key",
-    "lifetime", "malformed", "not_yet_valid", "origin", "oversized", "revoked", "scheme", "signature", "subject", "typ",
-    "unknown",
+    "lifetime", "malformed", "not_yet_valid", "origin", "oversized", "revoked", "scheme", "session", "signature",
+    "subject", "typ", "unknown",
 )  # fmt: skip
 _OUTAGES: Final = (
     "Redis_refused_a_command", "closed", "deadline", "internal", "is_active_or_user_type", "keys", "loader", "redis",
@@ -135,8 +135,8 @@ _INVALIDATIONS: Final = Measure(
     "invalidations",
     "counter",
     "{call}",
-    "Calls that end or renew what is known of a user, confirmed by Redis",
-    {"by": ("invalidate", "logout", "revoke_user")},
+    "Calls that begin or end a user's access, or renew what is known of him, confirmed by Redis",
+    {"by": ("invalidate", "login", "logout", "logout_session", "revoke_user")},
 )
 _OUTAGES_BEGUN: Final = Measure("outages", "counter", "{outage}", "How often Redis was found to be gone")
 _OUTAGES_ENDED: Final = Measure(

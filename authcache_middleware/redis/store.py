@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
+from authcache_middleware.cache.store import REDIS_GONE, Begun, NotBegun
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.redis.scripts import CLAIM, COMPARE_AND_DELETE, COMPARE_AND_SET, REVOKE
+from authcache_middleware.redis.scripts import BEGIN_SESSION, CLAIM, COMPARE_AND_DELETE, COMPARE_AND_SET, REVOKE
 from authcache_middleware.runtime import Together
 from authcache_middleware.users.record import NO_REVOCATIONS, Revocations
+from authcache_middleware.users.session import SESSION_SIGN, ends_s
 
 __all__ = ["Commands", "RedisStore"]
+
+_SESSION_SIGN: Final = SESSION_SIGN.encode()
 
 
 class Commands(Protocol):
@@ -94,6 +98,43 @@ class RedisStore:
         held: Mapping[bytes, bytes] = await self._send("HGETALL", key)
         return _revocations(held) if held else NO_REVOCATIONS
 
+    async def sessions(self, key: str) -> Mapping[str, bytes]:
+        """``HGETALL``."""
+        held: Mapping[bytes, bytes] = await self._send("HGETALL", key)
+        return {
+            name.decode(errors="replace"): value
+            for mark, value in held.items()
+            if (name := mark.removeprefix(_SESSION_SIGN)) != mark
+        }
+
+    async def begin_session(
+        self,
+        key: str,
+        mark: str,
+        *,
+        expires_s: int,
+        details: bytes,
+        most: int,
+        ends_oldest: bool,
+        lifetime: int,
+        leeway: int,
+    ) -> Begun | NotBegun:
+        """A script, by the server's own clock."""
+        said = await self._insist(
+            "EVAL", BEGIN_SESSION, 1, key, mark, expires_s, details, most, int(ends_oldest), lifetime, leeway
+        )
+        match said:
+            case [b"begun", int(created_ms), int(expires_s), list(ended)]:
+                return Begun(created_ms, expires_s, tuple(each.decode(errors="replace") for each in ended))
+            case [b"ended"]:
+                return NotBegun("ended")
+            case [b"max_sessions"]:
+                return NotBegun("max_sessions")
+            case [b"too_soon", int(seconds)]:
+                return NotBegun("too_soon", seconds)
+            case _:
+                raise UnavailableError(REDIS_GONE)
+
     async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
         """A script, by the server's own clock."""
         await self._insist("EVAL", REVOKE, 1, key, mark, lifetime, leeway)
@@ -131,12 +172,17 @@ def _eviction_policy(said: object) -> str | None:
 def _revocations(held: Mapping[bytes, bytes]) -> Revocations:
     before_s: int | None = None
     ids: dict[str, int] = {}
+    sessions: dict[str, int] = {}
     try:
         for mark, until in held.items():
             if mark == b"before":
                 before_s = int(until)
+            elif mark.startswith(_SESSION_SIGN):
+                ends = ends_s(until)
+                if ends is not None:
+                    sessions[mark[1:].decode()] = ends
             else:
                 ids[mark.decode()] = int(until)
     except ValueError:  # written by other hands: what cannot be read might be the very revocation that counts
         raise UnavailableError("the revocations are unreadable") from None
-    return Revocations(before_s, MappingProxyType(ids))
+    return Revocations(before_s, MappingProxyType(ids), MappingProxyType(sessions))

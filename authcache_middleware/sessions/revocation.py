@@ -1,4 +1,4 @@
-"""Ending what was given: one token, all tokens of a user, or what is cached of him.
+"""Ending what was given: one token, a session, all tokens of a user, or what is cached of him.
 
 The order is what makes it safe without a transaction: the revocation is written and *answered* before the ``DEL`` is
 sent. Whoever loads the user after the ``DEL`` finds the revocation; whoever loaded before it finds his lease gone.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Final, Literal, final
+from typing import Final, final
 
 from authcache_middleware.cache.store import Store
 from authcache_middleware.errors import ConfigurationError, UnavailableError, frames_of
-from authcache_middleware.events import Invalidated
+from authcache_middleware.events import Invalidated, InvalidatedBy
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Clock, Work
 from authcache_middleware.sessions.eviction import tell_of_eviction
@@ -59,25 +59,27 @@ class Revoker:
         self._has_looked = False
         self._clock = clock
         self._reporter = reporter
-        self._leeway = math.ceil(leeway)
+        self.leeway = math.ceil(leeway)
         self._token_lifetime = max_token_lifetime
         self._user_lifetime = _with_leeways(max(max_token_lifetime, USUAL_MAX_LIFETIME))
+        self.session_lifetime = self._user_lifetime
+        """A session may go on getting tokens wherever its end is not known yet, and so is remembered as long."""
 
     async def token(self, claims: Claims, *, now: float) -> None:
-        """Revoke one token, by its ``jti`` or its ``iat``."""
-        mark = token_mark(claims)
+        """Revoke the token's session, by its ``sid``; where it has none the token, by its ``jti`` or its ``iat``."""
+        mark = token_mark(claims) if claims.session_id is None else f"s:{claims.session_id}"
         if mark is None:
             raise ConfigurationError(
                 "token", "has neither jti nor iat, so nothing names it alone: revoke_user ends all of the user's"
             )
         lifetime = _with_leeways(max(self._token_lifetime, claims.expires_at - now))
-        key = self._keys.revocations(claims.subject)
-        try:
-            await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self._leeway)
-        except ForeignValueError as exc:
-            raise UnavailableError("another type of value stands under the key of the revocations") from exc
-        await self.cached(claims.subject, by="logout")
-        await self._look_at_eviction()
+        if claims.session_id is not None:
+            lifetime = max(lifetime, self.session_lifetime)
+        await self._end(claims.subject, mark, lifetime, by="logout")
+
+    async def session(self, subject: str, sid: str) -> None:
+        """Revoke a session, on record or not: its tokens, and those that it would still be given."""
+        await self._end(subject, f"s:{sid}", self.session_lifetime, by="logout_session")
 
     async def user(self, subject: str) -> None:
         """Revoke every token that the user was given until now.
@@ -88,7 +90,7 @@ class Revoker:
         is_saved = self._save is None or await self._saved(self._save, subject)
         key = self._keys.revocations(subject)
         try:
-            await self._store.revoke_before(key, lifetime=self._user_lifetime, leeway=self._leeway)
+            await self._store.revoke_before(key, lifetime=self._user_lifetime, leeway=self.leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
         await self.cached(subject, by="revoke_user")
@@ -96,7 +98,7 @@ class Revoker:
         if not is_saved:
             raise UnavailableError("save_revocation")
 
-    async def cached(self, subject: str, *, by: Literal["invalidate", "logout", "revoke_user"] = "invalidate") -> None:
+    async def cached(self, subject: str, *, by: InvalidatedBy = "invalidate") -> None:
         """Drop the record, or the lease of whoever is loading it; here at once, elsewhere as soon as it is heard.
 
         What this process remembers is dropped also where Redis has not confirmed: it is what was wished.
@@ -108,8 +110,17 @@ class Revoker:
             self._forget(key)
         self._reporter.tell(Invalidated(by))
 
+    async def _end(self, subject: str, mark: str, lifetime: int, *, by: InvalidatedBy) -> None:
+        key = self._keys.revocations(subject)
+        try:
+            await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)
+        except ForeignValueError as exc:
+            raise UnavailableError("another type of value stands under the key of the revocations") from exc
+        await self.cached(subject, by=by)
+        await self._look_at_eviction()
+
     async def _saved(self, save: Work, subject: str) -> bool:
-        before_s = math.ceil(self._clock.wall()) + self._leeway
+        before_s = math.ceil(self._clock.wall()) + self.leeway
         try:
             await save.enter(_PLACE_WAIT)
             await save.call(subject, before_s)

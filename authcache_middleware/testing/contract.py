@@ -9,6 +9,7 @@ import pytest
 
 from authcache_middleware.cache.store import Store
 from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
+from authcache_middleware.testing.contract_of_sessions import SessionContract, begun
 from authcache_middleware.users.record import NO_REVOCATIONS, ForeignValueError
 
 __all__ = ["StoreContract"]
@@ -20,7 +21,7 @@ _HOUR_MS = 3_600_000
 _DAY = 86_400
 
 
-class StoreContract:
+class StoreContract(SessionContract):
     """The suite. A subclass gives the fixtures ``store``, ``run``, ``key`` and ``pass_time``.
 
     ``store``: the ``Store``; ``run``: a callable that runs one of its coroutines to the end; ``key``: a key that no
@@ -119,23 +120,23 @@ class StoreContract:
 
     def test_a_cutoff_lies_the_leeway_ahead_and_keeps_the_ids(self, store: Store, run: Run[Any], key: str) -> None:
         """``revoke_before`` is by the store's clock, rounded up, and is only ever raised."""
-        run(store.revoke_id(key, "s:session", lifetime=_DAY, leeway=60))
+        run(store.revoke_id(key, "t:token", lifetime=_DAY, leeway=60))
         run(store.revoke_before(key, lifetime=_DAY, leeway=60))
         first = run(store.revocations(key))
-        assert set(first.ids) == {"s:session"}
+        assert set(first.ids) == {"t:token"}
         run(store.revoke_before(key, lifetime=_DAY, leeway=0))
         assert run(store.revocations(key)).before_s == first.before_s
-        until_s = first.ids["s:session"]
+        until_s = first.ids["t:token"]
         assert first.before_s is not None
         assert until_s - _DAY + 60 - first.before_s in range(-2, 1)
 
     def test_past_the_most_ids_everything_until_now_is_revoked(self, store: Store, run: Run[Any], key: str) -> None:
         """Bounded, and in doubt it refuses more; a session stays, for its later tokens would slip."""
         run(store.revoke_id(key, "s:session", lifetime=_DAY, leeway=5))
-        for number in range(MAX_REVOKED_IDS - 1):
+        for number in range(MAX_REVOKED_IDS):
             run(store.revoke_id(key, f"t:{number}", lifetime=_DAY, leeway=5))
         full = run(store.revocations(key))
-        assert (len(full.ids), full.before_s) == (MAX_REVOKED_IDS, None)
+        assert (len(full.ids), full.before_s) == (MAX_REVOKED_IDS + 1, None)
         run(store.revoke_id(key, "i:1700000000", lifetime=_DAY, leeway=5))
         over = run(store.revocations(key))
         assert set(over.ids) == {"s:session"}
@@ -166,3 +167,7 @@ class StoreContract:
             run(store.revocations(key))
         with pytest.raises(ForeignValueError):
             run(store.revoke_id(key, "t:one", lifetime=_DAY, leeway=0))
+        with pytest.raises(ForeignValueError):
+            run(store.sessions(key))
+        with pytest.raises(ForeignValueError):
+            run(begun(store, key, "s:one"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from types import MappingProxyType
+from collections.abc import Mapping
 
+from authcache_middleware.cache.store import Begun, NotBegun
 from authcache_middleware.errors import UnavailableError
-from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
 from authcache_middleware.runtime import Clock, SystemClock
+from authcache_middleware.testing.revoked_hash import RevokedHash
 from authcache_middleware.users.record import NO_REVOCATIONS, ForeignValueError, Revocations
 
 __all__ = ["MemoryStore"]
@@ -28,7 +29,7 @@ class MemoryStore:
         self._mutex = threading.Lock()
         self._claims = itertools.count()
         self._values: dict[str, tuple[bytes, float]] = {}
-        self._revocations: dict[str, tuple[Revocations, float]] = {}
+        self._revocations: dict[str, RevokedHash] = {}
 
     async def get(self, key: str) -> bytes | None:
         """See ``Store``."""
@@ -84,31 +85,61 @@ class MemoryStore:
         """See ``Store``."""
         self._called("revocations")
         with self._mutex:
-            return self._revoked(key)[0]
+            held = self._hash(key)
+            return NO_REVOCATIONS if held is None else held.revocations()
+
+    async def sessions(self, key: str) -> Mapping[str, bytes]:
+        """See ``Store``."""
+        self._called("sessions")
+        with self._mutex:
+            held = self._hash(key)
+            return {} if held is None else held.values()
+
+    async def begin_session(
+        self,
+        key: str,
+        mark: str,
+        *,
+        expires_s: int,
+        details: bytes,
+        most: int,
+        ends_oldest: bool,
+        lifetime: int,
+        leeway: int,
+    ) -> Begun | NotBegun:
+        """See ``Store``."""
+        self._called("begin_session")
+        with self._mutex:
+            held = self._hash(key) or RevokedHash()
+            answer = held.begin_session(
+                mark,
+                math.floor(self._clock.wall() * 1000),
+                expires_s=expires_s,
+                details=details,
+                most=most,
+                ends_oldest=ends_oldest,
+                lifetime=lifetime,
+                leeway=leeway,
+            )
+            if isinstance(answer, Begun):
+                self._revocations[key] = held
+            return answer
 
     async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
         """See ``Store``."""
         self._called("revoke_id")
         with self._mutex:
-            held, until = self._revoked(key)
-            now = math.ceil(self._clock.wall())
-            ids = {other: till for other, till in held.ids.items() if till > now}
-            ids[mark] = max(ids.get(mark, 0), now + lifetime)
-            before_s = held.before_s
-            if len(ids) > MAX_REVOKED_IDS:
-                before_s = max(before_s or 0, now + leeway)
-                ids = {other: till for other, till in ids.items() if other.startswith("s:")}
-            self._revocations[key] = Revocations(before_s, MappingProxyType(ids)), max(until, now + lifetime)
+            held = self._hash(key) or RevokedHash()
+            held.revoke_id(mark, math.ceil(self._clock.wall()), lifetime, leeway)
+            self._revocations[key] = held
 
     async def revoke_before(self, key: str, *, lifetime: int, leeway: int) -> None:
         """See ``Store``."""
         self._called("revoke_before")
         with self._mutex:
-            held, until = self._revoked(key)
-            now = math.ceil(self._clock.wall())
-            ids = {mark: till for mark, till in held.ids.items() if till > now}
-            before_s = max(held.before_s or 0, now + leeway)
-            self._revocations[key] = Revocations(before_s, MappingProxyType(ids)), max(until, now + lifetime)
+            held = self._hash(key) or RevokedHash()
+            held.revoke_before(math.ceil(self._clock.wall()), lifetime, leeway)
+            self._revocations[key] = held
 
     async def may_evict(self) -> bool | None:
         """See ``Store``: it never does."""
@@ -136,11 +167,11 @@ class MemoryStore:
         value, until = self._values.get(key, (None, math.inf))
         return value if until > self._clock.wall() else None
 
-    def _revoked(self, key: str) -> tuple[Revocations, float]:
+    def _hash(self, key: str) -> RevokedHash | None:
         if self._value_type_is_bytes(key):
             raise ForeignValueError("another type")
-        held, until = self._revocations.get(key, (NO_REVOCATIONS, 0.0))
-        return (held, until) if until > self._clock.wall() else (NO_REVOCATIONS, 0.0)
+        held = self._revocations.get(key)
+        return held if held is not None and held.until > self._clock.wall() else None
 
     def _value_type_is_bytes(self, key: str) -> bool:
         return key in self._values and self._values[key][1] > self._clock.wall()

@@ -8,12 +8,12 @@ from typing import Any, Final, Literal
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.record import Record, Revocations
 
-__all__ = ["ActiveRule", "Verdict", "is_active", "judge", "token_mark"]
+__all__ = ["ActiveRule", "Verdict", "is_active", "is_settled", "judge", "session_mark", "token_mark"]
 
 ActiveRule = Callable[[Mapping[str, Any]], bool]
 """Tells from a user's fields whether he may enter. Called at every request: quick, and without side effects."""
 
-Verdict = Literal["active", "unknown", "inactive", "revoked"]
+Verdict = Literal["active", "unknown", "inactive", "revoked", "session"]
 
 _TRUE_FIELDS: Final = ("is_active", "active", "enabled")
 _ACTIVE_STATUS: Final = frozenset({"active", "connected"})
@@ -39,13 +39,33 @@ def is_active(user: Mapping[str, Any]) -> bool:
     return True
 
 
-def judge(record: Record, claims: Claims, active: ActiveRule) -> Verdict:
-    """What the record says of the bearer of these claims. Revocation comes first: it needs no row."""
+def judge(record: Record, claims: Claims, active: ActiveRule, *, session_at: float | None = None) -> Verdict:
+    """What the record says of the bearer of these claims. Revocation comes first: it needs no row.
+
+    ``session_at`` is the moment at which the token's session must be on record; ``None`` where none is required. It
+    is where it cannot be known, while Redis is gone: then the row alone decides.
+    """
     if _is_revoked(record.revocations, claims):
         return "revoked"
     if record.user is None:
         return "unknown"
-    return "active" if active(record.user) is True else "inactive"
+    if active(record.user) is not True:
+        return "inactive"
+    if session_at is not None and not _has_session(record.revocations, claims, session_at):
+        return "session"
+    return "active"
+
+
+def is_settled(verdict: Verdict) -> bool:
+    """Whether a verdict may be given from memory. A session that it does not know may have begun a moment ago."""
+    return verdict != "session"
+
+
+def session_mark(claims: Claims) -> str | None:
+    """The name of this token's session: its ``sid``, without one its ``jti``; ``None`` with neither."""
+    if claims.session_id is not None:
+        return f"s:{claims.session_id}"
+    return None if claims.token_id is None else f"t:{claims.token_id}"
 
 
 def token_mark(claims: Claims) -> str | None:
@@ -69,6 +89,11 @@ def _is_revoked(revocations: Revocations, claims: Claims) -> bool:
     if not ids:
         return False
     return token_mark(claims) in ids or (claims.session_id is not None and f"s:{claims.session_id}" in ids)
+
+
+def _has_session(revocations: Revocations, claims: Claims, now: float) -> bool:
+    sessions, mark = revocations.sessions, session_mark(claims)
+    return sessions is None or (mark is not None and sessions.get(mark, 0) > now)
 
 
 def _is_number(value: object, number: int) -> bool:

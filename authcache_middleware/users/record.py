@@ -7,7 +7,8 @@ A record is a msgpack map that any language can read::
      "expires_at_ms": int,                            # when Redis will drop it
      "user": map | nil,                               # nil: the loader knows no such user
      "revoked_before_s": int | nil,                   # tokens issued at or before are refused
-     "revoked": {"t:<jti>" | "s:<sid>" | "i:<iat>": until_s}}
+     "revoked": {"t:<jti>" | "s:<sid>" | "i:<iat>": until_s},
+     "sessions": {"s:<sid>" | "t:<jti>": until_s}}    # on record; missing where its writer knows of none
 
 A lease is the byte 0xC1, which msgpack never uses, then ``lease:`` and a random id: whoever takes it for a record
 gets a format error and not a wrong user.
@@ -72,12 +73,14 @@ class UnstorableUserError(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Revocations:
-    """What has been revoked of one user's tokens; all times are whole seconds since 1970."""
+    """What has been revoked of one user's tokens, and what has not; all times are whole seconds since 1970."""
 
     before_s: int | None = None
     """Tokens issued at or before this moment are refused."""
     ids: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Single tokens and sessions (``t:<jti>``, ``s:<sid>``, ``i:<iat>``), each with the time it may be forgotten."""
+    sessions: Mapping[str, int] | None = field(default_factory=lambda: MappingProxyType({}))
+    """The sessions on record (``s:<sid>``, ``t:<jti>``), each with its end; ``None`` where that is not known."""
 
     def __repr__(self) -> str:
         return f"<Revocations: {len(self.ids)} ids{'' if self.before_s is None else ' and all before a time'}>"
@@ -148,6 +151,8 @@ def repack_record(record: Record) -> bytes:
         "revoked_before_s": record.revocations.before_s,
         "revoked": record.revocations.ids,
     }
+    if record.revocations.sessions is not None:
+        shape["sessions"] = record.revocations.sessions
     packed: bytes = msgpack.packb(shape, default=_plain)
     return packed
 
@@ -225,19 +230,28 @@ def _refuse_odd(shape: Mapping[str, Any]) -> None:
 def _typed(shape: Mapping[str, Any]) -> Record:
     try:
         user, before_s, ids = shape["user"], shape["revoked_before_s"], shape["revoked"]
+        sessions = shape.get("sessions")
         loaded_at_ms, load_ms, expires_at_ms = shape["loaded_at_ms"], shape["load_ms"], shape["expires_at_ms"]
     except KeyError:
         raise UnreadableValueError("shape") from None
     if not (
         (user is None or (type(user) is MappingProxyType and bytes not in map(type, user)))
         and (before_s is None or type(before_s) is int)
-        and type(ids) is MappingProxyType
-        and (not ids or all(type(mark) is str and type(until_s) is int for mark, until_s in ids.items()))
+        and _are_marks(ids)
+        and (sessions is None or _are_marks(sessions))
         and type(loaded_at_ms) is type(load_ms) is type(expires_at_ms) is int
     ):
         raise UnreadableValueError("shape")
-    revocations = Revocations(before_s, ids) if ids or before_s is not None else NO_REVOCATIONS
+    revocations = NO_REVOCATIONS
+    if ids or before_s is not None or sessions or sessions is None:
+        revocations = Revocations(before_s, ids, sessions)
     return Record(shape["iss"], shape["sub"], user, revocations, loaded_at_ms, load_ms, expires_at_ms)
+
+
+def _are_marks(marks: object) -> bool:
+    return type(marks) is MappingProxyType and (
+        not marks or all(type(mark) is str and type(until_s) is int for mark, until_s in marks.items())
+    )
 
 
 def _plain(value: object) -> object:

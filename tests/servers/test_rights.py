@@ -19,7 +19,7 @@ from authcache_middleware import InvalidTokenError, UnavailableError
 from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
 from authcache_middleware.testing.server import EmbeddedServer
 
-COMMANDS = ("+get", "+mget", "+set", "+del", "+eval", "+hgetall", "+hget", "+hset", "+hdel", "+time", "+ttl", "+expire")
+COMMANDS = ("+get", "+mget", "+set", "+del", "+eval", "+hgetall", "+hset", "+hdel", "+time", "+ttl", "+expire")
 LINK = ("+client|id", "+client|tracking", "+subscribe", "+ping", "&__redis__:invalidate")
 KEYS = ("~user:*", "~revoked:*", "~refresh:*")
 CLUSTER = ("+cluster|slots", "+command", "+asking")

@@ -54,7 +54,7 @@ def test_a_record_comes_back_as_it_was() -> None:
 
 
 def test_a_record_is_readable_in_any_language() -> None:
-    packed = pack_record(record({"id": 42, "tags": ["a"]}, Revocations(7, {"t:one": 9})))
+    packed = pack_record(record({"id": 42, "tags": ["a"]}, Revocations(7, {"t:one": 9}, {"s:two": 11})))
     assert msgpack.unpackb(packed) == {
         "v": 1,
         "iss": "https://id.example",
@@ -65,6 +65,7 @@ def test_a_record_is_readable_in_any_language() -> None:
         "user": {"id": 42, "tags": ["a"]},
         "revoked_before_s": 7,
         "revoked": {"t:one": 9},
+        "sessions": {"s:two": 11},
     }
 
 
