@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol, Unpack
 
+from authcache_middleware.asgi_logout import BackchannelLogout
 from authcache_middleware.bearer.answers import Answers, Refusal, RefusalBody
 from authcache_middleware.bearer.paths import ExemptPaths, asgi_path
 from authcache_middleware.bearer.places import TokenPlaces
@@ -23,6 +24,7 @@ __all__ = [
     "App",
     "AsyncFace",
     "AuthCacheMiddleware",
+    "BackchannelLogout",
     "Needs",
     "NeedsDict",
     "Receive",

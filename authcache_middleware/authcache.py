@@ -11,6 +11,7 @@ from authcache_middleware.options import IssuersDict, Options, OptionsDict
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.story import Headers, Story
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.logout import LogoutRules
 from authcache_middleware.users.session import Session
 from authcache_middleware.users.typed import UserType
 from authcache_middleware.users.user import Identity, User
@@ -131,6 +132,10 @@ class AuthCache(Generic[UserT]):
     def revoke_user(self, user_id: str, *, issuer: str | None = None) -> None:
         """See ``AsyncAuthCache.revoke_user``."""
         finish(self._story.revoke_user(user_id, issuer=issuer))
+
+    def backchannel_logout(self, logout_token: str, rules: LogoutRules | None = None) -> None:
+        """See ``AsyncAuthCache.backchannel_logout``."""
+        finish(self._story.backchannel_logout(logout_token, *(() if rules is None else (rules,))))
 
     def close(self) -> None:
         """Close the connections of this process; a ready client stays open. May be used again after."""

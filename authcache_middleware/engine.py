@@ -20,6 +20,7 @@ from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Runtime
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.logins import Logins
+from authcache_middleware.sessions.orders import Orders
 from authcache_middleware.sessions.revocation import Revoker
 from authcache_middleware.verification import Fetchers, KnownIssuer
 
@@ -156,6 +157,7 @@ class UsersOfIssuer:
             revoker=self.revoker,
             now=options.clock.wall,
         )
+        self.orders = Orders(store, keys=keys, revoker=self.revoker)
 
     def _refresher(self, loads: Loads, options: Options, reporter: Reporter) -> Refresher | None:
         if not options.refresh_ahead:

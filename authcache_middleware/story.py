@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from authcache_middleware.access import AccessCalls, checked_subject
+from authcache_middleware.backchannel import ProviderCalls
 from authcache_middleware.bearer.header import credentials_of, token_of
 from authcache_middleware.cache.memory import Entry
 from authcache_middleware.cache.store import Store
@@ -37,7 +38,7 @@ Headers = Iterable[tuple[str | bytes, str | bytes]]
 _log = logging.getLogger("authcache_middleware")
 
 
-class Story(AccessCalls, Generic[UserT]):
+class Story(AccessCalls, ProviderCalls, Generic[UserT]):
     """The flow from headers to a user, and what ends it; as coroutines that suspend only where the runtime does."""
 
     def __init__(self, runtime: type[AsyncRuntime | BlockingRuntime], redis: object, options: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.jwks import JWKS, Get
+from authcache_middleware.tokens.logout import LogoutOrder, LogoutRules
 from authcache_middleware.tokens.remembered import KnownToken, RememberedTokens
 from authcache_middleware.tokens.remote import KeyFetcher, RemoteKeys, UnknownKeyError
 from authcache_middleware.tokens.router import TokenRouter
@@ -109,6 +110,15 @@ class Verification:
     async def recognise(self, token: str, now: float, fetchers: Callable[[], Fetchers]) -> Claims:
         """See ``TokenVerifier.recognise``; waits as ``verify`` does."""
         return await self._checked(partial(self._router.recognise, token, now), fetchers)
+
+    async def obey(
+        self, logout_token: str, now: float, rules: LogoutRules, fetchers: Callable[[], Fetchers]
+    ) -> LogoutOrder:
+        """See ``LogoutRules.read``; waits as ``verify`` does."""
+        return await self._checked(
+            lambda: rules.read(self._router.pick(logout_token), logout_token, now),
+            fetchers,
+        )
 
     def __len__(self) -> int:
         """How many tokens are remembered."""

@@ -20,12 +20,14 @@ from authcache_middleware.errors import (
     UnavailableError,
 )
 from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
+from authcache_middleware.wsgi_logout import BackchannelLogout
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 __all__ = [
     "AuthCacheMiddleware",
+    "BackchannelLogout",
     "Face",
     "Needs",
     "NeedsDict",

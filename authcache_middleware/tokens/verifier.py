@@ -22,7 +22,7 @@ from authcache_middleware.tokens.profiles import (
 from authcache_middleware.tokens.remote import RemoteKeys, UnknownKeyError
 from authcache_middleware.tokens.strict import parse_object, split_token
 
-__all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier"]
+__all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier", "audience_names", "media_types"]
 
 MAX_LEEWAY = 60.0
 """The largest leeway that a service can have, in seconds."""
@@ -75,9 +75,9 @@ class TokenVerifier:
         profile: Profile = "jwt",
     ) -> None:
         self.keys: KeySource = keys if isinstance(keys, RemoteKeys) else KeySet(keys, algorithms)
-        self._issuer = None if issuer is None else _name("issuer", issuer)
-        self._audiences = _audiences(audience)
-        self._leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
+        self.issuer = None if issuer is None else _name("issuer", issuer)
+        self.audiences = _audiences(audience)
+        self.leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
         self._types = _types(typ)
         self._required = tuple(_names("required", required))
         self._subject_claim = _name("subject_claim", subject_claim)
@@ -97,7 +97,7 @@ class TokenVerifier:
 
     def _be_strict(self) -> None:
         """Ask for all that RFC 9068, sections 2.2 and 4, asks for; what it leaves open stays as it is."""
-        refuse_unlike_rfc9068(self._types, issuer=self._issuer, audience=self._audiences, require_iat=self._require_iat)
+        refuse_unlike_rfc9068(self._types, issuer=self.issuer, audience=self.audiences, require_iat=self._require_iat)
         self._types = frozenset({RFC9068_TYP})
         self._identifiers = ("client_id",)
         self._required = (*self._required, "jti", "client_id")
@@ -117,8 +117,8 @@ class TokenVerifier:
         """
         claims, not_before = self._recognised(token, now)
         # Last, since "expired" must mean that everything else is right.
-        rules.refuse_late(claims.expires_at, now, self._leeway)
-        rules.refuse_early(not_before, claims.issued_at, now, self._leeway)
+        rules.refuse_late(claims.expires_at, now, self.leeway)
+        rules.refuse_early(not_before, claims.issued_at, now, self.leeway)
         return claims
 
     def recognise(self, token: str, now: float) -> Claims:
@@ -131,7 +131,7 @@ class TokenVerifier:
     def _recognised(self, token: str, now: float) -> tuple[Claims, float | None]:
         """The claims and ``nbf``, with all but the time verified."""
         try:
-            return self._read_claims(self._open(token), now)
+            return self._read_claims(self.open(token, self._types), now)
         except InvalidTokenError:
             raise
         except Exception:  # noqa: BLE001, S110 - a surprise is no reason to let anyone in; its text may hold claims
@@ -150,14 +150,14 @@ class TokenVerifier:
         not_before = rules.numeric_date(claims, "nbf")
         if not_before is not None:
             earliest = max(earliest, not_before)
-        return earliest - self._leeway, claims.expires_at + self._leeway
+        return earliest - self.leeway, claims.expires_at + self.leeway
 
-    def _open(self, token: str) -> dict[str, Any]:
-        """The claims as they were signed by one of our keys, not yet looked at."""
+    def open(self, token: str, types: frozenset[str | None]) -> dict[str, Any]:
+        """The claims of a token of one of these media types, as one of our keys has signed them, not yet looked at."""
         header, signed, signature, claims_json = split_token(token)
         if not _REFUSED_HEADER.isdisjoint(header):
             raise InvalidTokenError("header")
-        self._check_typ(header)
+        _check_typ(header, types)
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self.keys.algorithms:
             raise InvalidTokenError("algorithm")
@@ -185,15 +185,6 @@ class TokenVerifier:
                 raise UnknownKeyError(self.keys, keys, refused.reason) from None
             raise
 
-    def _check_typ(self, header: Mapping[str, Any]) -> None:
-        # RFC 7515, section 4.1.9 and RFC 8725, section 3.11: case-insensitive, "application/" may be left out.
-        if "typ" in header:
-            typ = header["typ"]
-            if not isinstance(typ, str) or not typ.isascii() or _media_type(typ) not in self._types:
-                raise InvalidTokenError("typ")
-        elif None not in self._types:
-            raise InvalidTokenError("typ")
-
     def _read_claims(self, claims: dict[str, Any], now: float) -> tuple[Claims, float | None]:
         if not _REFUSED_CLAIMS.isdisjoint(claims):
             raise InvalidTokenError("claims")
@@ -202,8 +193,8 @@ class TokenVerifier:
                 raise InvalidTokenError("claims")
         if not self._id_token_claims.isdisjoint(claims):
             raise InvalidTokenError("id_token")
-        issuer = rules.issuer_is(claims, self._issuer)
-        rules.audience_is_among(claims, self._audiences)
+        issuer = rules.issuer_is(claims, self.issuer)
+        rules.audience_is_among(claims, self.audiences)
         subject = rules.read_subject(claims, self._subject_claim)
         token_id, session_id = rules.optional_id(claims, "jti"), rules.optional_id(claims, "sid")
         for name in self._identifiers:
@@ -215,14 +206,46 @@ class TokenVerifier:
         if expires_at is None or (issued_at is None and self._require_iat):
             raise InvalidTokenError("claims")
         # Bounded, so that whoever revokes a token knows for how long the revocation must be kept.
-        started = now + self._leeway if issued_at is None else issued_at
+        started = now + self.leeway if issued_at is None else issued_at
         if not expires_at - started <= self._max_lifetime:
             raise InvalidTokenError("lifetime")
         read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, read_only(claims), roles)
         return read, not_before
 
+    def subject_of(self, claims: Mapping[str, Any]) -> str | None:
+        """Who these claims speak for; ``None`` where they name nobody."""
+        return rules.read_subject(claims, self._subject_claim) if self._subject_claim in claims else None
+
     def __repr__(self) -> str:
         return f"<TokenVerifier: {self.keys!r}>"
+
+
+def media_types(typ: Iterable[str | None]) -> frozenset[str | None]:
+    """The media types as they are compared; raises ``ConfigurationError``."""
+    if isinstance(typ, (str, bytes, Mapping)) or not isinstance(typ, Iterable):
+        raise ConfigurationError("typ", 'must be a list of media types, such as ["at+jwt", None]')
+    types = frozenset(None if each is None else _media_type(_name("typ", each)) for each in typ)
+    if not types:
+        raise ConfigurationError("typ", "must hold at least one media type, or None for tokens without one")
+    return types
+
+
+def audience_names(argument: str, audience: str | Iterable[str]) -> frozenset[str]:
+    """One name or several; raises ``ConfigurationError``."""
+    audiences = frozenset([_name(argument, audience)] if isinstance(audience, str) else _names(argument, audience))
+    if not audiences:
+        raise ConfigurationError(argument, "must name at least one; None takes only tokens without aud")
+    return audiences
+
+
+def _check_typ(header: Mapping[str, Any], types: frozenset[str | None]) -> None:
+    # RFC 7515, section 4.1.9 and RFC 8725, section 3.11: case-insensitive, "application/" may be left out.
+    if "typ" in header:
+        typ = header["typ"]
+        if not isinstance(typ, str) or not typ.isascii() or _media_type(typ) not in types:
+            raise InvalidTokenError("typ")
+    elif None not in types:
+        raise InvalidTokenError("typ")
 
 
 def _media_type(typ: str) -> str:
@@ -230,23 +253,14 @@ def _media_type(typ: str) -> str:
 
 
 def _types(typ: Iterable[str | None]) -> frozenset[str | None]:
-    if isinstance(typ, (str, bytes, Mapping)) or not isinstance(typ, Iterable):
-        raise ConfigurationError("typ", 'must be a list of media types, such as ["at+jwt", None]')
-    types = frozenset(None if each is None else _media_type(_name("typ", each)) for each in typ)
-    if not types:
-        raise ConfigurationError("typ", "must hold at least one media type, or None for tokens without one")
+    types = media_types(typ)
     if not types.isdisjoint(_NEVER_ACCESS_TOKENS):
         raise ConfigurationError("typ", f"{', '.join(sorted(_NEVER_ACCESS_TOKENS))} are not access tokens")
     return types
 
 
 def _audiences(audience: str | Iterable[str] | None) -> frozenset[str] | None:
-    if audience is None:
-        return None
-    audiences = frozenset([_name("audience", audience)] if isinstance(audience, str) else _names("audience", audience))
-    if not audiences:
-        raise ConfigurationError("audience", "must name at least one; None takes only tokens without aud")
-    return audiences
+    return None if audience is None else audience_names("audience", audience)
 
 
 def _names(argument: str, names: Iterable[str]) -> list[str]:

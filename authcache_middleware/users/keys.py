@@ -31,7 +31,7 @@ class UserKeys:
     with a suffix, the record of a user called ``5:revoked`` would be the revocations of user ``5``.
     """
 
-    __slots__ = ("_records", "_refreshes", "_revocations", "prefix")
+    __slots__ = ("_logouts", "_records", "_refreshes", "_revocations", "prefix")
 
     def __init__(self, prefix: str = "user:", alias: str | None = None) -> None:
         if not isinstance(prefix, str) or _is_prefix(prefix) is None:
@@ -42,6 +42,7 @@ class UserKeys:
         self._records = self.prefix = prefix + within
         self._refreshes = _sibling(prefix, "refresh") + within
         self._revocations = _sibling(prefix, "revoked") + within
+        self._logouts = _sibling(prefix, "logout") + within
 
     def record(self, subject: str) -> str:
         """The key that holds the subject's record or lease; ``DEL`` of it invalidates."""
@@ -50,6 +51,10 @@ class UserKeys:
     def revocations(self, subject: str) -> str:
         """The key of the subject's revocations."""
         return self._revocations + subject
+
+    def logout(self, token_id: str) -> str:
+        """The key that remembers that a logout token with this ``jti`` has been obeyed."""
+        return self._logouts + token_id
 
     def refresh(self, subject: str) -> str:
         """The key that elects who refreshes the subject's record."""

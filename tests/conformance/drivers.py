@@ -19,6 +19,7 @@ class Ask:
     raw_path: str = "/"
     headers: tuple[tuple[str, str], ...] = ()
     root_path: str = ""
+    body: bytes = b""
     extra: dict = field(default_factory=dict)
 
     @property
@@ -65,8 +66,11 @@ def http_scope(ask: Ask) -> dict:
 async def over_asgi(app: Callable, ask: Ask) -> Reply:
     sent: list[dict] = []
 
+    halves = iter([(ask.body[: len(ask.body) // 2], True), (ask.body[len(ask.body) // 2 :], False)])
+
     async def receive() -> dict:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        body, more = next(halves)
+        return {"type": "http.request", "body": body, "more_body": more}
 
     async def send(message: dict) -> None:
         sent.append(message)
@@ -106,11 +110,13 @@ def wsgi_environ(ask: Ask) -> dict:
         "PATH_INFO": ask.path.decode("latin-1"),
         "RAW_URI": ask.root_path + ask.raw_path,
         "QUERY_STRING": "",
-        "wsgi.input": io.BytesIO(),
+        "wsgi.input": io.BytesIO(ask.body),
+        **({"CONTENT_LENGTH": str(len(ask.body))} if ask.body else {}),
         **ask.extra,
     }
     for name, value in ask.headers:
-        key = "HTTP_" + name.upper().replace("-", "_")
+        key = name.upper().replace("-", "_")
+        key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
         environ[key] = f"{environ[key]}, {value}" if key in environ else value
     setup_testing_defaults(environ)
     return environ
