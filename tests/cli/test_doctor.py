@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_where_nothing_is_wrong_nothing_is_found(own, admin) -> None:
     with driven("blocking", own.url, load_user=lambda user_id: {"id": user_id}) as driver:
         driver.enter("1")
         driver("revoke_user", "2")
+        driver.face.login("3", expires_at=time.time() + 60, label="x")
     before = sorted(admin.keys())
     said = seen(own.url)
     assert (said["status"], said["findings"], said["unknown"]) == (0, [], [])
@@ -190,11 +192,12 @@ def test_foreign_values(own, admin) -> None:
     admin.set("user:3", record(subject="4"))
     admin.set("revoked:5", "x")
     admin.hset("revoked:6", "before", "yesterday")
+    admin.hset("revoked:8", "+s:a", "for ever")
     for good in ("7", "staff:7"):
         admin.set(f"user:{good}", record(subject="7"))
     said = seen(own.url)
     assert names(said) == ["foreign-values"]
-    assert said["findings"][0]["what"].startswith("5 of 7 ")
+    assert said["findings"][0]["what"].startswith("6 of 8 ")
 
 
 def test_records_of_another_version(own, admin) -> None:

@@ -40,6 +40,7 @@ ODD_SUBJECTS = [
 def test_the_keys_of_a_subject(prefix, alias, record, revocations) -> None:
     keys = UserKeys(prefix, alias)
     assert (keys.record("42"), keys.revocations("42")) == (record, revocations)
+    assert keys.logout("42") == revocations.replace("revoked", "logout")
 
 
 @pytest.mark.parametrize("prefix", ["", ":", "user", "us er:", "user:\n", "usér:", "x" * 101 + ":", 7, None])

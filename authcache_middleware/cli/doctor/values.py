@@ -17,6 +17,7 @@ from authcache_middleware.users.record import (
     is_lease,
     record_head,
 )
+from authcache_middleware.users.session import SESSION_SIGN, ends_s
 
 __all__ = ["values"]
 
@@ -81,7 +82,14 @@ def _revocations(line: Line, prefix: str) -> Iterator[Verdict]:
     hashes, odd = _typed(line, prefix, b"hash")
     yield from odd
     for flat in line.ask_all([("HGETALL", key) for key in hashes]):
-        yield "ours" if all(re.fullmatch(rb"\d{1,15}", until) for until in flat[1::2]) else "foreign"
+        fields = zip(flat[::2], flat[1::2], strict=True)
+        yield "ours" if all(_is_ours(name, value) for name, value in fields) else "foreign"
+
+
+def _is_ours(name: bytes, value: bytes) -> bool:
+    if name.startswith(SESSION_SIGN.encode()):
+        return ends_s(value) is not None
+    return re.fullmatch(rb"\d{1,15}", value) is not None
 
 
 def _typed(line: Line, prefix: str, wanted: bytes) -> tuple[list[bytes], list[Verdict]]:
