@@ -43,17 +43,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[str | bytes, str | bytes]]
 
-_NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
+_NOBODY: Identity[Any] = Identity(ANONYMOUS, NO_CREDENTIALS)
 _KNOWN = Needs()
-# From these on an answer cannot be replaced by another.
-_STARTS = frozenset(
-    {
-        "http.response.start",
-        "websocket.accept",
-        "websocket.close",
-        "websocket.http.response.start",
-    }
-)
+# What may be said before an answer begins. From any other message on it cannot be replaced by another answer.
+_BEFORE_AN_ANSWER = frozenset({None, "http.response.early_hint", "http.response.debug"})
 _LIFESPAN_ENDS = frozenset(
     {
         "lifespan.shutdown.complete",
@@ -129,29 +122,31 @@ class AuthCacheMiddleware:
         try:
             headers = self._headers(scope) if self._selective else scope["headers"]
             if headers is not None:
-                identity = self._recall(headers) or await self._authenticate(headers)
+                known = self._recall(headers)
+                identity = await self._authenticate(headers) if known is None else known
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                 await self._refuse(error, scope, receive, send)
                 return
         # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
-        scope["user"], scope["auth"] = identity
+        scope["user"] = identity.user
+        scope["auth"] = identity.auth
         if kind == "websocket":
             receive, send = _Connect(receive), _answering(send, scope, self._places)
 
-        started = False
+        said: str | None = None
 
-        # Not a coroutine function: it returns the server's own awaitable, and so costs half as much.
+        # Not a coroutine function: it returns the server's own awaitable, and so costs half as much. What was said is
+        # looked at where that matters, not at each message.
         def watched(message: Message) -> Awaitable[None]:
-            nonlocal started
-            if message["type"] in _STARTS:
-                started = True
+            nonlocal said
+            said = message["type"]
             return send(message)
 
         try:
             await self.app(scope, receive, watched)
         except (RefusedError, UnavailableError) as error:
-            if started:
+            if said not in _BEFORE_AN_ANSWER:
                 raise
             await self._refuse(error, scope, receive, send)
 

@@ -37,7 +37,7 @@ class BoundedMap(Generic[K, V]):
     had to make room.
     """
 
-    __slots__ = ("_evicted", "_free", "_hand", "_kept", "_most", "_most_weight", "_ring", "_weight")
+    __slots__ = ("_evicted", "_free", "_hand", "_kept", "_most", "_most_weight", "_ring", "_weight", "peek")
 
     def __init__(
         self, most: int, most_weight: int | None = None, *, evicted: Callable[[V], None] | None = None
@@ -46,7 +46,9 @@ class BoundedMap(Generic[K, V]):
         self._evicted = evicted
         self._most_weight = most_weight
         self._weight = 0
-        self._kept: dict[K, V] = {}
+        self._kept: Final[dict[K, V]] = {}
+        self.peek: Callable[[K], V | None] = self._kept.get
+        """What ``get`` returns, for whoever marks it himself: the lookup of the ``dict``, without a call of ours."""
         self._ring: list[V | None] = []
         self._free: list[int] = []
         self._hand = 0
@@ -85,7 +87,7 @@ class BoundedMap(Generic[K, V]):
 
     def clear(self) -> None:
         """Forget everything."""
-        self._kept = {}
+        self._kept.clear()
         self._ring, self._free = [], []
         self._weight = self._hand = 0
 

@@ -42,7 +42,7 @@ class Reporter:
     attribute is not interrupted by CPython's other threads; on free-threaded builds some may be lost.
     """
 
-    __slots__ = ("_observers", "_told", *_COUNTS, "redis_may_evict")
+    __slots__ = ("_observers", "_told", *_COUNTS, "is_observed", "redis_may_evict")
 
     memory_hits: int
     redis_hits: int
@@ -62,6 +62,8 @@ class Reporter:
     without_credentials: int
     unavailable: int
     redis_may_evict: bool | None
+    is_observed: bool
+    """Whether anybody is told. Where nobody is, a hit may as well be added to its count from outside."""
 
     _MEMORY_HIT: ClassVar = Hit("memory")
     _REDIS_HIT: ClassVar = Hit("redis")
@@ -73,6 +75,7 @@ class Reporter:
         if not all(map(callable, self._observers)):
             raise ConfigurationError("observers", "must be callables that take an event")
         self._told = False
+        self.is_observed = bool(self._observers)
         self.redis_may_evict = None
         for name in _COUNTS:
             setattr(self, name, 0)

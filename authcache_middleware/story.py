@@ -101,7 +101,16 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
             if token is None or engine is None:
                 return None
             entry = engine.memory.entry(token.record_key)
-            return None if entry is None else self._remembered(entry, token.claims)
+            if entry is None:
+                return None
+            ready: tuple[Claims, Identity[UserT]] | None = entry.ready
+            if ready is not None and ready[0] is token.claims:
+                if self._reporter.is_observed:
+                    self._reporter.memory_hit()
+                else:
+                    self._reporter.memory_hits += 1
+                return ready[1]
+            return self._remembered(entry, token.claims)
         except RefusedError as exc:
             self._reporter.refusal(exc)
             raise

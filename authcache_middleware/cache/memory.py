@@ -71,6 +71,7 @@ class Memory:
         mutex: AbstractContextManager[Any],
     ) -> None:
         self._records: BoundedMap[str, Entry] = BoundedMap(min(entries, _MOST_READY), evicted=self._pack)
+        self._peek = self._records.peek
         self._packed: PackedMap[str] | None = PackedMap(entries - _MOST_READY) if entries > _MOST_READY else None
         self._ttl = ttl
         self._max_staleness = max_staleness
@@ -92,11 +93,16 @@ class Memory:
         now = self._now()
         if now > self._trusted_until:
             return None
-        entry = self._records.get(key)
-        if entry is None and self._packed is not None:
+        entry = self._peek(key)
+        if entry is None:
+            if self._packed is None:
+                return None
             with self._mutex:
                 entry = self._unpacked(key, self._packed)
-        return entry if entry is not None and now < entry.until else None
+            if entry is None:
+                return None
+        entry.asked = True
+        return entry if now < entry.until else None
 
     def stale_record(self, key: str, most: float) -> Record | None:
         """The record although memory is not trusted, if it was no longer than ``most`` seconds ago.

@@ -85,6 +85,7 @@ class RememberedTokens:
             self._packed = PackedMap(entries - ready, most_bytes - ready_bytes)
         self._tokens: Final[BoundedMap[str | bytes, KnownToken]] = BoundedMap(ready, ready_bytes, evicted=self._pack)
         self._get = self._tokens.get
+        self._peek = self._tokens.peek
         self._mutex = mutex  # guards changes; ``find`` reads without it
 
     def find(self, credentials: str | bytes, now: float) -> KnownToken | None:
@@ -92,9 +93,10 @@ class RememberedTokens:
 
         Takes no lock.
         """
-        token = self._get(credentials)
+        token = self._peek(credentials)
         if token is None or not token.earliest <= now < token.until:
             return None
+        token.asked = True
         source = token.source
         return token if source is None or source.settled() is token.keys else None
 
