@@ -162,19 +162,19 @@ class AuthCacheMiddleware:
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answers.of(error)
-        kind, body = "http.response", answer.body
-        if scope["type"] == "websocket":
-            # The specification lets a server wait for the handshake's answer until its connect was received.
-            await (receive if isinstance(receive, _Connect) else _Connect(receive)).received()
-            if "websocket.http.response" not in (scope.get("extensions") or {}):
-                await send({"type": "websocket.close", "code": 1008, "reason": ""})
-                return
-            kind = "websocket.http.response"
-        elif scope["method"] == "HEAD":
-            body = b""
         # a list of its own: whoever stands above may add to it
-        await send({"type": f"{kind}.start", "status": answer.status, "headers": list(answer.encoded_headers)})
-        await send({"type": f"{kind}.body", "body": body})
+        headers = list(answer.encoded_headers)
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+            return
+        # The specification lets a server wait for the handshake's answer until its connect was received.
+        await (receive if isinstance(receive, _Connect) else _Connect(receive)).received()
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "websocket.http.response.body", "body": answer.body})
+        else:
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
     def _closing(self, send: Send) -> Send:
         """``send`` that closes the face before the end of the lifespan is told: the server may stop right after."""

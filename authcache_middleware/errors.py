@@ -51,8 +51,10 @@ class RefusedError(AuthCacheError):
     """The error code of RFC 6750, section 3.1; ``None`` where the request held no credentials."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = reason  # ``Exception`` has taken it already, where the object was made
+
+    def __str__(self) -> str:
+        return self.reason
 
     def challenge(self, realm: str = "api") -> str:
         """The value of ``WWW-Authenticate`` (RFC 6750, section 3; ``realm`` is sent always)."""
@@ -68,10 +70,13 @@ class MissingTokenError(RefusedError):
 
     status = 401
     error = None
+    # Of the class where they are usual: no request costs less than this one, and it comes in floods.
+    reason = "no credentials"
+    absent = True
 
     def __init__(self, *, absent: bool = True) -> None:
-        super().__init__("no credentials" if absent else "scheme")
-        self.absent = absent
+        if not absent:
+            self.reason, self.absent = "scheme", False
 
 
 class InvalidRequestError(RefusedError):
@@ -98,7 +103,7 @@ class InsufficientScopeError(RefusedError):
     error = "insufficient_scope"
 
     def __init__(self, *scopes: str, reason: str = "scope") -> None:
-        super().__init__(reason)
+        self.reason = reason
         self.scopes = scopes
 
     def challenge(self, realm: str = "api") -> str:

@@ -94,12 +94,16 @@ class Reporter:
         if self._observers:
             self._hand_out(self._REDIS_HIT)
 
+    def nobody(self) -> None:
+        """A request had no credentials at all."""
+        self.without_credentials += 1
+        if self._observers:
+            self._hand_out(WithoutCredentials())
+
     def refusal(self, error: RefusedError) -> None:
         """A request was refused, or had no credentials at all."""
         if isinstance(error, MissingTokenError) and error.absent:
-            self.without_credentials += 1
-            if self._observers:
-                self._hand_out(WithoutCredentials())
+            self.nobody()
             return
         self.refused += 1
         if self._observers:

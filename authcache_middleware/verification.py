@@ -77,6 +77,8 @@ class Verification:
         self._issuers = issuers
         self._router = TokenRouter(verifiers)
         self._remote = [verifier.keys for verifier in verifiers.values() if isinstance(verifier.keys, RemoteKeys)]
+        self.has_all_keys = not self._remote
+        """Whether all keys were given: then ``check`` knows as much as ``verify``, and nothing is waited for."""
         self._options = options
         self._runtime = runtime
 
@@ -98,14 +100,16 @@ class Verification:
         """Who fetches the keys of each provider, waiting in that way."""
         return {keys: KeyFetcher(keys, self._get(keys.provider), runtime) for keys in self._remote}
 
+    def check(self, token: str, credentials: str | bytes) -> KnownToken:
+        """See ``RememberedTokens.verify``."""
+        return self._tokens.verify(token, credentials, self._options.clock.wall())
+
     async def verify(self, token: str, credentials: str | bytes, fetchers: Callable[[], Fetchers]) -> KnownToken:
         """See ``RememberedTokens.verify``; where its key is not known, waits for it to be fetched."""
         if any(keys.settled() is None for keys in self._remote):
             for fetcher in fetchers().values():
                 fetcher.renew_if_due()
-        return await self._checked(
-            partial(self._tokens.verify, token, credentials, self._options.clock.wall()), fetchers
-        )
+        return await self._checked(partial(self.check, token, credentials), fetchers)
 
     async def recognise(self, token: str, now: float, fetchers: Callable[[], Fetchers]) -> Claims:
         """See ``TokenVerifier.recognise``; waits as ``verify`` does."""
