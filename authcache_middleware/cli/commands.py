@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from authcache_middleware.cli.given import alias_option, checked_url, json_option, keys_of, prefix_option, redis_option
+from authcache_middleware.cli.live_commands import doctor, revoke, sessions
 from authcache_middleware.cli.mint import claim, given_by_option, mint, signing_key
 from authcache_middleware.tokens.material import FAMILIES
 
@@ -23,6 +23,10 @@ _DEMO_NEEDS = ("aiosqlite", "fastapi", "flask", "httpx", "rich", "sqlalchemy", "
 @click.version_option(version("authcache-middleware"), prog_name="authcache")
 def authcache() -> None:
     """Tools for services behind authcache-middleware."""
+
+
+for command in (doctor, sessions, revoke):
+    authcache.add_command(command)
 
 
 @authcache.command()
@@ -145,25 +149,6 @@ def inspect(
         keys=keys, algorithms=algorithms or None, issuer=issuer, audience=audience or None, leeway=leeway
     )
     raise SystemExit(inspected(token_text(token), expected))
-
-
-@authcache.command()
-@redis_option
-@prefix_option
-@alias_option
-@click.option("--leeway", type=click.FloatRange(0, 60), default=5.0, show_default=True, help="Seconds.")
-@json_option
-def doctor(*, redis_url: str, prefix: str, alias: str | None, leeway: float, as_json: bool) -> None:
-    """Look at the Redis as a service would, and say by name what is wrong and what to do, in five seconds at most.
-
-    Run it where the services run, with their URL. It changes nothing but keys that are nobody's. Exit status: 0 fine, 1
-    something was found, 2 there was no answer, or not to the end.
-    """
-    from authcache_middleware.cli.doctor import examine, show
-
-    examined = examine(checked_url(redis_url), keys_of(prefix, alias), leeway=leeway)
-    show(examined, as_json=as_json)
-    raise SystemExit(examined.status)
 
 
 @authcache.command()

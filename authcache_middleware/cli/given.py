@@ -6,9 +6,18 @@ import click
 
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.redis.connect import RedisTarget
-from authcache_middleware.users.keys import UserKeys
+from authcache_middleware.users.keys import UserKeys, is_subject
 
-__all__ = ["alias_option", "checked_url", "json_option", "keys_of", "prefix_option", "redis_option"]
+__all__ = [
+    "alias_option",
+    "checked_id",
+    "checked_url",
+    "json_option",
+    "keys_of",
+    "leeway_option",
+    "prefix_option",
+    "redis_option",
+]
 
 redis_option = click.option(
     "--redis",
@@ -30,6 +39,13 @@ prefix_option = click.option(
 alias_option = click.option(
     "--alias", envvar="AUTHCACHE_ALIAS", show_envvar=True, help="The issuer's alias, where there are several."
 )
+leeway_option = click.option(
+    "--leeway",
+    type=click.FloatRange(0, 60),
+    default=5.0,
+    show_default=True,
+    help="Seconds by which clocks may differ, as the services have it.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines: JSON, one object a line.")
 
 
@@ -48,3 +64,10 @@ def keys_of(prefix: str, alias: str | None) -> UserKeys:
         return UserKeys(prefix, alias)
     except ConfigurationError as wrong:
         raise click.BadParameter(str(wrong).partition(": ")[2], param_hint=f"--{wrong.argument}") from None
+
+
+def checked_id(name: str, text: str) -> str:
+    """The text, if it may be a subject or a session's id; raises ``click.BadParameter``."""
+    if not is_subject(text):
+        raise click.BadParameter("must have 1 to 255 characters, none of them a control character", param_hint=name)
+    return text

@@ -1,0 +1,68 @@
+"""The users of one issuer as they stand in a Redis, without keys and without a loader: to list and to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from authcache_middleware.errors import ConfigurationError, UnavailableError
+from authcache_middleware.redis.breaker import Breaker
+from authcache_middleware.redis.connect import RedisTarget
+from authcache_middleware.reporter import Reporter
+from authcache_middleware.runtime import SystemClock, finish
+from authcache_middleware.sessions.logins import Logins
+from authcache_middleware.sessions.revocation import Revoker
+from authcache_middleware.users.keys import UserKeys
+
+__all__ = ["Reached", "reached"]
+
+_TIMEOUT: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What reads and writes there, as the faces' own calls do; ``finish`` ends each of them."""
+
+    revoker: Revoker
+    logins: Logins
+
+
+@contextmanager
+def reached(
+    url: str, keys: UserKeys, *, leeway: float, max_token_lifetime: float, wait_replicas: int = 0
+) -> Iterator[Reached]:
+    """Opens and closes it; an outage is a ``click.ClickException``, whose exit status is 1."""
+    reporter, clock = Reporter(), SystemClock()
+    target = RedisTarget(
+        url,
+        asynchronous=False,
+        timeout=_TIMEOUT,
+        connect_timeout=_TIMEOUT,
+        max_connections=1,
+        wait_replicas=wait_replicas,
+    )
+    store = target.open(Breaker(time.monotonic, reporter)).store
+    revoker = Revoker(
+        store,
+        keys=keys,
+        max_token_lifetime=max_token_lifetime,
+        leeway=leeway,
+        forget=lambda _key: None,
+        save=None,
+        clock=clock,
+        reporter=reporter,
+    )
+    logins = Logins(store, keys=keys, most=None, ends_oldest=True, revoker=revoker, now=clock.wall)
+    try:
+        yield Reached(revoker, logins)
+    except UnavailableError as exc:
+        raise click.ClickException(f"Redis has not answered, or not confirmed it: {exc.reason}") from None
+    except ConfigurationError as exc:
+        raise click.UsageError(str(exc)) from None
+    finally:
+        finish(store.aclose())
