@@ -15,6 +15,7 @@ from authcache_middleware.errors import (
 )
 from authcache_middleware.issuers import Issuer
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.introspection import Introspection
 from authcache_middleware.tokens.jwks import JWKS
 from authcache_middleware.users.session import Session
 from authcache_middleware.users.user import AnonymousUser, Credentials, Identity, User
@@ -29,6 +30,7 @@ __all__ = [  # noqa: RUF022 - in the order of their letters
     "Credentials",
     "Identity",
     "InsufficientScopeError",
+    "Introspection",
     "InvalidRequestError",
     "InvalidTokenError",
     "Issuer",

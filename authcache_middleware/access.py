@@ -15,7 +15,7 @@ from authcache_middleware.tokens.verifier import MAX_LEEWAY
 from authcache_middleware.users.keys import is_subject
 from authcache_middleware.users.policy import session_mark
 from authcache_middleware.users.session import Session
-from authcache_middleware.verification import Fetchers, KnownIssuer, Verification
+from authcache_middleware.verification import KnownIssuer, Providers, Verification
 
 __all__ = ["AccessCalls", "checked_subject"]
 
@@ -32,7 +32,7 @@ class AccessCalls:
     def _engine(self) -> Engine:
         raise NotImplementedError
 
-    def _fetchers(self) -> Fetchers:
+    def _providers(self) -> Providers:
         raise NotImplementedError
 
     async def login(
@@ -115,13 +115,16 @@ class AccessCalls:
 
         The token is verified first, all but its time: a forged one raises ``InvalidTokenError``; one that is not valid
         yet, or has expired here, is revoked all the same, since another service may have a larger leeway; one without
-        ``sid`` that has expired by more than the largest (60 s) needs no ending and is left alone. Raises
-        ``UnavailableError`` when Redis has not confirmed it.
+        ``sid`` that has expired by more than the largest (60 s) needs no ending and is left alone. An opaque token is
+        ended in the same way, where it has none of the three by a hash of it, and what its provider has said of it is
+        forgotten; call this before the provider is told, since one that it calls inactive is an ``InvalidTokenError``.
+        Raises ``UnavailableError`` when Redis has not confirmed it.
         """
         now = self._options.clock.wall()
-        claims = await self._tokens.recognise(token, now, self._fetchers)
+        claims = await self._tokens.recognise(token, now, self._providers)
         if claims.session_id is not None or now < claims.expires_at + MAX_LEEWAY:
             await self._engine().of(claims.issuer).revoker.token(claims, now=now)
+        await self._tokens.forget(token, self._providers)
 
     async def logout_session(self, user_id: str, sid: str, *, issuer: str | None = None) -> None:
         """End one session of the user: every token with this ``sid``, also those that it is given later.
@@ -157,7 +160,7 @@ class AccessCalls:
 
     async def _claims_of(self, token: str, user_id: str, issuer: str | None, now: float) -> Claims:
         """The claims of a token that is good now, and that of this very user."""
-        claims = await self._tokens.recognise(token, now, self._fetchers)
+        claims = await self._tokens.recognise(token, now, self._providers)
         if claims.expires_at <= now:
             raise InvalidTokenError("expired")
         if claims.subject != checked_subject(user_id):

@@ -7,7 +7,7 @@ from typing import Final
 from authcache_middleware.engine import Engine
 from authcache_middleware.options import Options
 from authcache_middleware.tokens.logout import LogoutRules
-from authcache_middleware.verification import Fetchers, Verification
+from authcache_middleware.verification import Providers, Verification
 
 __all__ = ["ProviderCalls"]
 
@@ -23,7 +23,7 @@ class ProviderCalls:
     def _engine(self) -> Engine:
         raise NotImplementedError
 
-    def _fetchers(self) -> Fetchers:
+    def _providers(self) -> Providers:
         raise NotImplementedError
 
     async def backchannel_logout(self, logout_token: str, rules: LogoutRules = _USUAL_RULES) -> None:
@@ -34,5 +34,5 @@ class ProviderCalls:
         a session alone is refused. Waits as ``logout`` does. Raises ``InvalidTokenError``, and ``UnavailableError``
         where Redis has not confirmed it: the same token may be handed in again.
         """
-        order = await self._tokens.obey(logout_token, self._options.clock.wall(), rules, self._fetchers)
+        order = await self._tokens.obey(logout_token, self._options.clock.wall(), rules, self._providers)
         await self._engine().of(order.issuer).orders.obey(order)

@@ -22,7 +22,7 @@ from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.logins import Logins
 from authcache_middleware.sessions.orders import Orders
 from authcache_middleware.sessions.revocation import Revoker
-from authcache_middleware.verification import Fetchers, KnownIssuer
+from authcache_middleware.verification import NO_PROVIDERS, KnownIssuer, Providers
 
 __all__ = ["Engine"]
 
@@ -39,10 +39,10 @@ class Engine:
         options: Options,
         reporter: Reporter,
         *,
-        fetchers: Fetchers,
+        providers: Providers = NO_PROVIDERS,
     ) -> None:
         self.runtime = runtime
-        self.fetchers = fetchers
+        self.providers = providers
         self._store = opened.store
         self.memory = Memory(
             entries=options.memory_entries,

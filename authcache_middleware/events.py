@@ -13,6 +13,7 @@ __all__ = [
     "Event",
     "FillRefused",
     "Hit",
+    "Introspected",
     "Invalidated",
     "InvalidatedBy",
     "KeysFetched",
@@ -121,6 +122,15 @@ class KeysFetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Introspected:
+    """A provider was asked about an opaque token."""
+
+    seconds: float
+    outcome: Literal["active", "refused", "failed"]
+    """``refused``: it is not active, or the rules speak against what the answer says of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A request was refused with 400 or 401, for the credentials that it had."""
 
@@ -154,6 +164,7 @@ Event: TypeAlias = (
     | OutageAnswer
     | Invalidated
     | KeysFetched
+    | Introspected
     | Refused
     | WithoutCredentials
     | Unavailable
@@ -218,6 +229,10 @@ class Stats:
     """Those that brought no keys that can be used."""
     keys_skipped: int = 0
     """Keys of all answers that were broken, and left out."""
+    introspections: int = 0
+    """Requests to providers about opaque tokens, failed ones included."""
+    failed_introspections: int = 0
+    """Those that brought no answer that can be used."""
     refused: int = 0
     """Requests that ``recall`` or ``authenticate`` refused with 400 or 401, for the credentials that they had. A 403 is
     the application's and not counted."""

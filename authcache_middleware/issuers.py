@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypedDict, Unpack
 
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.tokens.discovery import DiscoveredJWKS
+from authcache_middleware.tokens.introspection import Introspection
 from authcache_middleware.tokens.jwks import DAY, JWKS, MAX_BYTES, REFRESH, TIMEOUT
 from authcache_middleware.tokens.keys import Keys
 from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS, Profile, RolesClaim
@@ -56,6 +57,7 @@ class IssuerDict(_RequiredRules, total=False):
     scope_claims: Iterable[str]
     roles_claim: RolesClaim
     profile: Profile
+    introspection: Introspection | None
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -69,7 +71,7 @@ class Issuer:
 
     issuer: str | None
     _: KW_ONLY
-    keys: Keys | JWKS
+    keys: Keys | JWKS | None
     algorithms: Iterable[str]
     audience: str | Iterable[str] | None
     alias: str | None = None
@@ -84,6 +86,8 @@ class Issuer:
     scope_claims: Iterable[str] = USUAL_SCOPE_CLAIMS
     roles_claim: RolesClaim = None
     profile: Profile = "jwt"
+    introspection: Introspection | None = None
+    """Of several, one may have it: an opaque token does not say whose it is, and must be shown to no other issuer."""
 
     @classmethod
     def discover(
@@ -126,6 +130,8 @@ def checked_issuers(issuers: Iterable[Issuer]) -> tuple[Issuer, ...]:
         raise ConfigurationError("issuers", "must be a list of Issuer")
     if len(listed) == 1:
         return listed
+    if sum(each.introspection is not None for each in listed) > 1:
+        raise ConfigurationError("introspection", "is for one issuer: an opaque token does not say whose it is")
     if not all(isinstance(each.issuer, str) for each in listed):
         raise ConfigurationError("issuers", "of several each must have a name, which its tokens' iss is")
     if any(each.alias is None or each.load_user is None for each in listed):

@@ -11,6 +11,7 @@ from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.events import Observer
 from authcache_middleware.issuers import USUAL_TYPES, Issuer, LoadUser, SaveRevocation, checked_issuers
 from authcache_middleware.runtime import Clock, SystemClock, is_async_callable
+from authcache_middleware.tokens.introspection import Introspection
 from authcache_middleware.tokens.jwks import JWKS
 from authcache_middleware.tokens.keys import Keys
 from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS, Profile, RolesClaim
@@ -49,7 +50,7 @@ _SYSTEM_CLOCK: Final = SystemClock()
 
 class _RequiredOptions(TypedDict):
     load_user: LoadUser
-    keys: Keys | JWKS
+    keys: Keys | JWKS | None
     algorithms: Iterable[str]
     issuer: str | None
     audience: str | Iterable[str] | None
@@ -105,6 +106,7 @@ class OptionsDict(_RequiredOptions, CommonOptionsDict, total=False):
     scope_claims: Iterable[str]
     roles_claim: RolesClaim
     profile: Profile
+    introspection: Introspection | None
     alias: str | None
 
 
@@ -121,9 +123,10 @@ class Options:
     load_user: LoadUser = _LEFT_OUT
     """From a user's id to his row; see ``LoadUser`` for its contract."""
 
-    keys: Keys | JWKS = _LEFT_OUT
+    keys: Keys | JWKS | None = _LEFT_OUT
     """An HMAC secret, a public key (PEM, or an object of ``cryptography``), a JWK or JWK set, or for rotation a mapping
-    of ``kid`` to key or a list of keys; or ``JWKS(url)``, where a provider publishes them."""
+    of ``kid`` to key or a list of keys; or ``JWKS(url)``, where a provider publishes them. ``None``, with
+    ``algorithms=()`` and ``introspection``: only opaque tokens."""
     algorithms: Iterable[str] = _LEFT_OUT
     """The ``alg`` values accepted, all of one family: ``HS…``, ``RS…``/``PS…``, ``ES…`` or ``EdDSA``."""
     issuer: str | None = _LEFT_OUT
@@ -159,6 +162,8 @@ class Options:
     profile: Profile = "jwt"
     """``"rfc9068"`` takes only what that standard calls an access token: ``typ`` is ``at+jwt``, and ``iss``, ``exp``,
     ``aud``, ``sub``, ``client_id``, ``iat`` and ``jti`` are there."""
+    introspection: Introspection | None = None
+    """Whom to ask about tokens that are no JWTs; see ``Introspection``. Without it they are refused."""
 
     user_type: UserType[Any] | None = None
     """What a user becomes: a dataclass, a msgspec ``Struct``, a pydantic model or any callable; ``None``: ``User``."""
@@ -242,6 +247,7 @@ class Options:
                 raise ConfigurationError("load_user", "must be given, and callable")
             if each.save_revocation is not None and not callable(each.save_revocation):
                 raise ConfigurationError("save_revocation", "must be callable")
+            _refuse_bad_introspection(each)
         if not callable(self.is_active) or is_async_callable(self.is_active):
             raise ConfigurationError("is_active", "must be a plain function: it decides, it does not wait")
         if self.user_type is not None and (not callable(self.user_type) or is_async_callable(self.user_type)):
@@ -317,13 +323,22 @@ class Options:
 
 _OF_AN_ISSUER: Final = (
     "issuer", "keys", "algorithms", "audience", "typ", "required", "subject_claim", "reject_id_tokens",
-    "scope_claims", "roles_claim", "profile", "alias",
+    "scope_claims", "roles_claim", "profile", "introspection", "alias",
 )  # fmt: skip
 _OF_ONE_ISSUER: Final = ("load_user", "save_revocation")
 _OR_NONE: Final = {
     "issuer": "; None accepts only tokens without iss",
     "audience": "; None accepts only tokens without aud",
 }
+
+
+def _refuse_bad_introspection(issuer: Issuer) -> None:
+    if issuer.introspection is not None and not isinstance(issuer.introspection, Introspection):
+        raise ConfigurationError("introspection", "must be an Introspection")
+    if issuer.keys is None and issuer.introspection is None:
+        raise ConfigurationError("keys", "must be given; None takes opaque tokens only, and needs introspection")
+    if issuer.keys is None and tuple(issuer.algorithms):
+        raise ConfigurationError("algorithms", "must be () where keys is None: there is nothing to verify with")
 
 
 def _refuse_bad_seconds(name: str, seconds: object) -> None:

@@ -12,6 +12,7 @@ from authcache_middleware.events import (
     Event,
     FillRefused,
     Hit,
+    Introspected,
     Invalidated,
     KeysFetched,
     LinkDown,
@@ -58,6 +59,8 @@ class Reporter:
     key_fetches: int
     failed_key_fetches: int
     keys_skipped: int
+    introspections: int
+    failed_introspections: int
     refused: int
     without_credentials: int
     unavailable: int
@@ -145,6 +148,9 @@ class Reporter:
                 self.key_fetches += 1
                 self.failed_key_fetches += outcome == "failed"
                 self.keys_skipped += skipped
+            case Introspected(outcome=outcome):
+                self.introspections += 1
+                self.failed_introspections += outcome == "failed"
             case Refused():
                 self.refused += 1
             case WithoutCredentials():

@@ -27,7 +27,7 @@ from authcache_middleware.users.policy import Verdict, is_active, is_settled, ju
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import user_factory
 from authcache_middleware.users.user import Credentials, Identity
-from authcache_middleware.verification import Fetchers, Verification, known_issuers
+from authcache_middleware.verification import Providers, Verification, known_issuers
 
 __all__ = ["Headers", "Story"]
 
@@ -116,10 +116,11 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
     async def authenticate(self, headers: Headers) -> Identity[UserT]:
         """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
 
-        Waits for Redis and perhaps the loader, ``deadline`` seconds at most; where its key must be fetched first, also
-        for the provider, once or twice, at most the ``timeout`` of ``JWKS`` each. Raises ``MissingTokenError`` (401,
-        nothing there), ``InvalidRequestError`` (400, malformed or twice), ``InvalidTokenError`` (401, forged, expired,
-        revoked, or of a user who is unknown or not active) or ``UnavailableError`` (503, one of these did not answer).
+        Waits for Redis and perhaps the loader, ``deadline`` seconds at most; where its key must be fetched or its
+        issuer asked first, also for the provider, at most twice the ``timeout`` of ``JWKS`` or ``Introspection``.
+        Raises ``MissingTokenError`` (401, nothing there), ``InvalidRequestError`` (400, malformed or twice),
+        ``InvalidTokenError`` (401, forged, expired, revoked, or of a user who is unknown or not active) or
+        ``UnavailableError`` (503, one of these did not answer).
         """
         try:
             credentials = credentials_of(headers)
@@ -130,7 +131,7 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
                     if self._tokens.has_all_keys:
                         token = self._tokens.check(text, credentials)
                     else:
-                        token = await self._tokens.verify(text, credentials, self._fetchers)
+                        token = await self._tokens.verify(text, credentials, self._providers)
                 return await self._resolved(token.claims, token.record_key)
         except RefusedError as exc:
             self._reporter.refusal(exc)
@@ -226,8 +227,8 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
             _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))
         return None  # and raised where no exception is handled, whose context would keep the values
 
-    def _fetchers(self) -> Fetchers:
-        return self._engine().fetchers
+    def _providers(self) -> Providers:
+        return self._engine().providers
 
     def _engine(self) -> Engine:
         place = self._runtime.place()
@@ -241,14 +242,14 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
         # gunicorn's preloaded workers, would block all greenlets: making an engine lets others run.
         with self._starting.setdefault("lock", self._runtime.mutex()):  # an engine has links: there must be one
             if place not in self._engines:
-                runtime = self._runtime()
+                runtime, opened = self._runtime(), self._opened()
                 self._engines[place] = Engine(
                     runtime,
-                    self._opened(),
+                    opened,
                     self._issuers,
                     self._options,
                     self._reporter,
-                    fetchers=self._tokens.fetchers(runtime),
+                    providers=self._tokens.providers(runtime, opened.store, self._reporter),
                 )
             return self._engines[place]
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import threading
 import time
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qsl, unquote_plus
 
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from authcache_middleware.testing import issue_token
+
+CLIENT = "orders: service", "what: only +%/ä both know"
 
 _authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
 _certificate = _authority.issue_cert("127.0.0.1", "localhost", key_type=trustme.KeyType.ECDSA)
@@ -42,6 +47,8 @@ class Provider:
         self.seen: Counter[str] = Counter()
         self.answer: Callable[[BaseHTTPRequestHandler], None] | None = None
         self.documents: dict[str, Any] = {}
+        self.opaque: dict[str, Any] = {}
+        self.forms: list[dict[str, str]] = []
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -52,6 +59,7 @@ class Provider:
             _certificate.configure_cert(self._tls)
         self.origin = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
         self.url = f"{self.origin}/jwks.json"
+        self.introspection_url = f"{self.origin}/introspect"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> Self:
@@ -81,14 +89,33 @@ class Provider:
         document = self.documents.get(handler.path, {"keys": self.published})
         send(handler, json.dumps(document).encode())
 
+    def hand_out(self, token: str, /, **changed: Any) -> str:
+        """An opaque token, and what is said of it; ``None`` leaves a member out."""
+        said = {"active": True, "sub": "1", "aud": "orders", "iat": time.time() - 1, "exp": time.time() + 86_000}
+        said |= {"jti": hashlib.sha256(token.encode()).hexdigest()[:16], "token_type": "Bearer", **changed}
+        self.opaque[token] = {name: value for name, value in said.items() if value is not None}
+        return token
+
+    def introspect(self, handler: BaseHTTPRequestHandler) -> None:
+        """The answer of a provider that does not misbehave (RFC 7662, section 2)."""
+        scheme, _, pair = handler.headers["Authorization"].partition(" ")
+        if (scheme, tuple(map(unquote_plus, b64decode(pair).decode().split(":")))) != ("Basic", CLIENT):
+            send(handler, b'{"error": "invalid_client"}', 401)
+            return
+        send(handler, json.dumps(self.opaque.get(self.forms[-1]["token"], {"active": False})).encode())
+
     def publish_once(self, go: threading.Event) -> Callable[[BaseHTTPRequestHandler], None]:
         """The same, as soon as that is set."""
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
             go.wait(30)
-            self.publish(handler)
+            (self.introspect if handler.command == "POST" else self.publish)(handler)
 
         return answer
+
+    @property
+    def questions(self) -> int:
+        return self.seen["/introspect"]
 
     @property
     def fetches(self) -> int:
@@ -119,6 +146,16 @@ class Provider:
                     provider.answer(self)
                 else:
                     provider.publish(self)
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                provider.seen[self.path] += 1
+                provider.forms.append(dict(parse_qsl(body, strict_parsing=True)))
+                if provider.answer is not None:
+                    self.close_connection = True
+                    provider.answer(self)
+                else:
+                    provider.introspect(self)
 
             def log_message(self, *_arguments: object) -> None:
                 pass

@@ -48,6 +48,10 @@ class Store(Protocol):
         """The bytes under the key, ``None`` when there are none."""
         ...
 
+    async def set(self, key: str, value: bytes, *, ttl_ms: int) -> None:
+        """The key holds the value, whatever it held."""
+        ...
+
     async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
         """What stands under the key; if nothing did, now the lease with a suffix that no other execution writes.
 

@@ -14,6 +14,7 @@ from authcache_middleware.events import (
     Event,
     FillRefused,
     Hit,
+    Introspected,
     Invalidated,
     KeysFetched,
     LinkDown,
@@ -49,14 +50,14 @@ _SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 _LONG: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 _REFUSALS: Final = (
-    "algorithm", "audience", "claims", "duplicate", "expired", "header", "id_token", "inactive", "issuer", "key",
-    "lifetime", "malformed", "not_yet_valid", "origin", "oversized", "revoked", "scheme", "session", "signature",
-    "subject", "typ", "unknown",
+    "algorithm", "audience", "claims", "duplicate", "expired", "header", "id_token", "inactive", "inactive_token",
+    "issuer", "key", "lifetime", "malformed", "not_yet_valid", "origin", "oversized", "revoked", "scheme", "session",
+    "signature", "subject", "typ", "unknown",
 )  # fmt: skip
 _OUTAGES: Final = (
-    "Redis_refused_a_command", "closed", "deadline", "internal", "is_active_or_user_type", "keys", "loader", "redis",
-    "the_loader_failed_a_moment_ago", "the_revocations_are_unreadable", "too_many_ask_Redis_at_once",
-    "too_many_ask_the_database",
+    "Redis_refused_a_command", "closed", "deadline", "internal", "introspection", "is_active_or_user_type", "keys",
+    "loader", "redis", "the_loader_failed_a_moment_ago", "the_revocations_are_unreadable",
+    "too_many_ask_Redis_at_once", "too_many_ask_the_database",
 )  # fmt: skip
 _LINK_FAULTS: Final = ("ConnectionError", "TimeoutError", "ReadOnlyError", "no_answer", "primaries_changed")
 
@@ -160,6 +161,14 @@ _KEYS_FETCHED: Final = Measure(
     {"outcome": ("changed", "same", "failed")},
     _SHORT,
 )
+_INTROSPECTED: Final = Measure(
+    "introspection.duration",
+    "histogram",
+    "s",
+    "How long requests to identity providers about opaque tokens took",
+    {"outcome": ("active", "refused", "failed")},
+    _SHORT,
+)
 _MEMORY_ENTRIES: Final = Measure("memory.entries", "gauge", "{user}", "Users in memory")
 _TOKEN_ENTRIES: Final = Measure("token.entries", "gauge", "{token}", "Verified tokens in memory")
 _TRUSTED: Final = Measure("memory.trusted", "gauge", "{face}", "Faces of this process whose memory may answer")
@@ -169,7 +178,7 @@ _MAY_EVICT: Final = Measure(
 
 OF_EVENTS: Final = (
     REQUESTS, _REFUSED, _WITHOUT, _UNAVAILABLE, _OUTAGE_ANSWERS, LOADS, _FILLS_REFUSED, _INVALIDATIONS,
-    _OUTAGES_BEGUN, _OUTAGES_ENDED, _LINKS_LOST, _LINKS_UP, _KEYS_FETCHED,
+    _OUTAGES_BEGUN, _OUTAGES_ENDED, _LINKS_LOST, _LINKS_UP, _KEYS_FETCHED, _INTROSPECTED,
 )  # fmt: skip
 """What ``measured`` tells of."""
 
@@ -211,6 +220,8 @@ def measured(event: Event) -> Sample | None:  # noqa: C901, PLR0912 - a table, o
             return _sample(_LINKS_UP, lag)
         case KeysFetched(seconds, outcome):
             return _sample(_KEYS_FETCHED, seconds, outcome)
+        case Introspected(seconds, outcome):
+            return _sample(_INTROSPECTED, seconds, outcome)
         case _:  # of a later version
             return None
 

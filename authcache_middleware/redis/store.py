@@ -72,6 +72,10 @@ class RedisStore:
         values: Sequence[bytes | None] = await self._send("MGET", *keys)
         return values
 
+    async def set(self, key: str, value: bytes, *, ttl_ms: int) -> None:
+        """``SET … PX``."""
+        await self._send("SET", key, value, "PX", ttl_ms)
+
     async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
         """A script: the lease and the look in one round trip."""
         standing: bytes = await self._send("EVAL", CLAIM, 1, key, lease, ttl_ms)

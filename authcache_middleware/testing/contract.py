@@ -32,6 +32,16 @@ class StoreContract(SessionContract):
         """A miss is ``None``."""
         assert run(store.get(key)) is None
 
+    def test_what_is_set_takes_the_place_of_whatever_was_there(
+        self, store: Store, run: Run[Any], key: str, pass_time: Callable[[float], None]
+    ) -> None:
+        """Until its ttl has passed."""
+        run(store.set(key, b"first", ttl_ms=_HOUR_MS))
+        run(store.set(key, b"\x00second\xff", ttl_ms=40))
+        assert run(store.get(key)) == b"\x00second\xff"
+        pass_time(0.06)
+        assert run(store.get(key)) is None
+
     def test_the_first_lease_stands_and_the_second_caller_sees_it(self, store: Store, run: Run[Any], key: str) -> None:
         """The lease and the look are one step."""
         first = run(store.claim(key, b"\xc1first", ttl_ms=_HOUR_MS))

@@ -37,6 +37,11 @@ class MemoryStore:
         with self._mutex:
             return self._value(key)
 
+    async def set(self, key: str, value: bytes, *, ttl_ms: int) -> None:
+        """See ``Store``."""
+        self._called("set")
+        self.put(key, value, ttl_ms=ttl_ms)
+
     async def claim(self, key: str, lease: bytes, *, ttl_ms: int) -> bytes:
         """See ``Store``."""
         self._called("claim")
@@ -151,6 +156,7 @@ class MemoryStore:
     def put(self, key: str, value: bytes, *, ttl_ms: int = 3_600_000) -> None:
         """What another client's ``SET`` would do."""
         with self._mutex:
+            self._revocations.pop(key, None)
             self._set(key, value, ttl_ms)
 
     def _called(self, name: str) -> None:

@@ -33,6 +33,8 @@ class Claims(Mapping[str, Any]):
     """Every claim as it was received, all through of read-only mappings and tuples: it is shared by requests."""
     roles: tuple[str, ...] = ()
     """The roles or permissions that stand at ``roles_claim``; empty without one."""
+    opaque_id: str | None = None
+    """Of a token that was introspected: a hash of its text, its name where it has neither ``jti`` nor ``iat``."""
 
     def __getitem__(self, name: str) -> Any:
         return self.members[name]

@@ -17,10 +17,11 @@ from typing import Any, Final, final
 import httpx
 
 from authcache_middleware.runtime import at_most, cut_off
+from authcache_middleware.tokens.introspection import Form
 from authcache_middleware.tokens.jwk_set import UnusableAnswerError
 from authcache_middleware.tokens.jwks import Transport
 
-__all__ = ["AsyncGet", "BlockingGet", "usual_context"]
+__all__ = ["AsyncGet", "AsyncPost", "BlockingGet", "BlockingPost", "usual_context"]
 
 _OK: Final = 200
 _HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "authcache-middleware"}
@@ -40,16 +41,19 @@ class AsyncGet:
 
     async def __call__(self, url: str) -> bytes:
         """See ``Get``; cancelled at its deadline."""
-        body = _Body(self._transport.max_bytes)
-        async with (
-            at_most(self._transport.timeout),
-            httpx.AsyncClient(**_settings(self._transport)) as client,
-            client.stream("GET", url) as response,
-        ):
-            body.expect(response)
-            async for chunk in response.aiter_raw():
-                body.add(chunk)
-        return bytes(body.octets)
+        return await _awaited(self._transport, "GET", url)
+
+
+@final
+class AsyncPost:
+    """A ``Post`` for an event loop."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def __call__(self, url: str, form: Form) -> bytes:
+        """See ``Post``; cancelled at its deadline."""
+        return await _awaited(self._transport, "POST", url, **_sent(form))
 
 
 @final
@@ -61,21 +65,55 @@ class BlockingGet:
 
     async def __call__(self, url: str) -> bytes:
         """See ``Get``; its connection is cut at its deadline."""
-        body, line = _Body(self._transport.max_bytes), _Line()
-        try:
-            with (
-                cut_off(self._transport.timeout, line.cut),
-                httpx.Client(**_settings(self._transport)) as client,
-                client.stream("GET", url, extensions={"trace": line.watch}) as response,  # noqa: ASYNC212 - it blocks
-            ):
-                body.expect(response)
-                for chunk in response.iter_raw():
-                    body.add(chunk)
-        finally:
-            line.close()
-        if line.is_cut:  # an answer that says nothing of its length ends where the line does
-            raise UnusableAnswerError("it took too long")
-        return bytes(body.octets)
+        return _blocking(self._transport, "GET", url)
+
+
+@final
+class BlockingPost:
+    """A ``Post`` for the calling thread or greenlet."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def __call__(self, url: str, form: Form) -> bytes:
+        """See ``Post``; its connection is cut at its deadline."""
+        return _blocking(self._transport, "POST", url, **_sent(form))
+
+
+async def _awaited(transport: Transport, method: str, url: str, **sent: Any) -> bytes:
+    body = _Body(transport.max_bytes)
+    async with (
+        at_most(transport.timeout),
+        httpx.AsyncClient(**_settings(transport)) as client,
+        client.stream(method, url, **sent) as response,
+    ):
+        body.expect(response)
+        async for chunk in response.aiter_raw():
+            body.add(chunk)
+    return bytes(body.octets)
+
+
+def _blocking(transport: Transport, method: str, url: str, **sent: Any) -> bytes:
+    body, line = _Body(transport.max_bytes), _Line()
+    try:
+        with (
+            cut_off(transport.timeout, line.cut),
+            httpx.Client(**_settings(transport)) as client,
+            client.stream(method, url, extensions={"trace": line.watch}, **sent) as response,
+        ):
+            body.expect(response)
+            for chunk in response.iter_raw():
+                body.add(chunk)
+    finally:
+        line.close()
+    if line.is_cut:  # an answer that says nothing of its length ends where the line does
+        raise UnusableAnswerError("it took too long")
+    return bytes(body.octets)
+
+
+def _sent(form: Form) -> dict[str, Any]:
+    headers = {"Authorization": form.authorization, "Content-Type": "application/x-www-form-urlencoded"}
+    return {"content": form.body, "headers": headers}
 
 
 class _Line:

@@ -12,7 +12,19 @@ from typing import Final
 
 from authcache_middleware.errors import ConfigurationError
 
-__all__ = ["DAY", "JWKS", "MAX_BYTES", "REFRESH", "TIMEOUT", "Get", "Transport", "host_of", "url_problem"]
+__all__ = [
+    "DAY",
+    "JWKS",
+    "MAX_BYTES",
+    "REFRESH",
+    "TIMEOUT",
+    "Get",
+    "Transport",
+    "host_of",
+    "seconds_option",
+    "transport_of",
+    "url_problem",
+]
 
 Get = Callable[[str], Awaitable[bytes]]
 """A port: the body of what is at a URL, asked for once. ``UnusableAnswerError``, or any other error, where there is
@@ -75,17 +87,9 @@ class JWKS:
         if problem is not None:
             raise ConfigurationError("url", problem)
         self.url = url
-        self.refresh = _seconds("refresh", refresh, least=1.0)
-        self.max_stale = _seconds("max_stale", max_stale, least=self.refresh)
-        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes <= 0:
-            raise ConfigurationError("max_bytes", "must be a whole number above 0")
-        if ssl_context is not None and not isinstance(ssl_context, SSLContext):
-            raise ConfigurationError("ssl_context", "must be an ssl.SSLContext")
-        if not isinstance(trust_env, bool):
-            raise ConfigurationError("trust_env", "must be True or False")
-        self.transport = Transport(
-            _seconds("timeout", timeout, least=0.001), max_bytes, ssl_context or _usual_context(), trust_env
-        )
+        self.refresh = seconds_option("refresh", refresh, least=1.0)
+        self.max_stale = seconds_option("max_stale", max_stale, least=self.refresh)
+        self.transport = transport_of("keys", timeout, max_bytes, ssl_context, trust_env)
 
     @property
     def host(self) -> str:
@@ -128,15 +132,30 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _usual_context() -> SSLContext:
+def transport_of(
+    asked_for: str, timeout: object, max_bytes: object, ssl_context: object, trust_env: object
+) -> Transport:
+    """How to ask a provider, by these options; ``asked_for`` is the option that needs it."""
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes <= 0:
+        raise ConfigurationError("max_bytes", "must be a whole number above 0")
+    if ssl_context is not None and not isinstance(ssl_context, SSLContext):
+        raise ConfigurationError("ssl_context", "must be an ssl.SSLContext")
+    if not isinstance(trust_env, bool):
+        raise ConfigurationError("trust_env", "must be True or False")
+    seconds = seconds_option("timeout", timeout, least=0.001)
+    return Transport(seconds, max_bytes, ssl_context or _usual_context(asked_for), trust_env)
+
+
+def _usual_context(asked_for: str) -> SSLContext:
     try:
         from authcache_middleware.tokens.fetch import usual_context
     except ImportError as exc:
-        raise ConfigurationError("keys", "fetching them needs httpx: authcache-middleware[jwks]") from exc
+        raise ConfigurationError(asked_for, "asking a provider needs httpx: authcache-middleware[jwks]") from exc
     return usual_context()
 
 
-def _seconds(argument: str, seconds: object, *, least: float) -> float:
+def seconds_option(argument: str, seconds: object, *, least: float) -> float:
+    """An option in seconds, from ``least`` to a year."""
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
     if not is_number or not least <= seconds <= _LONGEST:  # type: ignore[operator]  # it is a number
         raise ConfigurationError(argument, f"must be a number of seconds, from {least:g} to a year")

@@ -11,14 +11,14 @@ A key is chosen by the token's ``alg`` and ``kid``:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens.material import FAMILIES, PreparedKey, PublicKey, misfit, read_key
 
-__all__ = ["MAX_KID", "Key", "KeySet", "KeySource", "Keys", "NamedKey", "allowed_algorithms", "key_name"]
+__all__ = ["MAX_KID", "Key", "KeySet", "KeySource", "Keys", "NamedKey", "NoKeys", "allowed_algorithms", "key_name"]
 
 MAX_KID = 256
 """The longest ``kid``, in characters."""
@@ -135,6 +135,20 @@ class KeySet:
         return (
             f"<KeySet: {len({id(key) for _, key in self._by_name.values()})} for {', '.join(sorted(self.algorithms))}>"
         )
+
+
+class NoKeys:
+    """No key at all: a ``KeySource`` whose every token is refused."""
+
+    __slots__ = ()
+
+    algorithms: ClassVar[frozenset[str]] = frozenset()
+
+    def current(self) -> None:
+        """See ``KeySource``."""
+
+    def __repr__(self) -> str:
+        return "<NoKeys>"
 
 
 def allowed_algorithms(algorithms: Iterable[str]) -> dict[str, Algorithm]:

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from authcache_middleware.bounded import BoundedMap, Kept
 from authcache_middleware.packed import PackedMap
+from authcache_middleware.tokens.answers import Introspected
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.keys import KeySet
 from authcache_middleware.tokens.remote import RemoteKeys
@@ -27,7 +28,7 @@ _TIMES: Final = struct.Struct("<dd")
 class KnownToken(Kept):
     """What a verified token says, and the moments between which the same keys would find the same; never changed."""
 
-    __slots__ = ("claims", "earliest", "keys", "record_key", "source", "until")
+    __slots__ = ("claims", "earliest", "is_opaque", "keys", "record_key", "source", "until")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class KnownToken(Kept):
         until: float,
         source: RemoteKeys | None,
         keys: KeySet | None,
+        is_opaque: bool = False,
     ) -> None:
         self.claims = claims
         self.record_key = record_key
@@ -47,6 +49,8 @@ class KnownToken(Kept):
         self.source = source
         """Where its keys are fetched from; ``None`` where they are given, and so never change."""
         self.keys = keys
+        self.is_opaque = is_opaque
+        """Whether its issuer was asked for what it says: nothing can be read from its text."""
 
     def is_of_current_keys(self) -> bool:
         """Whether they serve now, though perhaps something is to be done for them."""
@@ -64,7 +68,8 @@ class RememberedTokens:
 
     The 10,000 that are asked for most are kept as objects; of any more only the times are, in bytes that the garbage
     collector does not walk: they are parsed again, and their signatures still not verified twice. Those whose keys are
-    fetched are not kept beyond the 10,000: the times alone do not say which keys had verified them.
+    fetched are not kept beyond the 10,000: the times alone do not say which keys had verified them. Nor are opaque
+    ones, whose claims stand nowhere else.
     """
 
     def __init__(
@@ -116,15 +121,41 @@ class RememberedTokens:
             known = KnownToken(
                 claims, self._record_key(claims), earliest=earliest, until=until, source=source, keys=keys
             )
-        # Without keys they have come since, and nobody knows which ones it was verified with. And a client who writes
-        # his token with ever more spaces before it takes nobody's place.
-        if keys is not None and len(credentials) <= len(token) + _MOST_AROUND_IT:
-            with self._mutex:
-                self._tokens.put(credentials, known, weight=len(credentials))
+        # Without keys they have come since, and nobody knows which ones it was verified with.
+        if keys is not None:
+            self._keep(known, token, credentials)
         return known
 
+    def introspected(self, found: Introspected, token: str, credentials: str | bytes, now: float) -> KnownToken:
+        """What an opaque token is, remembered for as long as its issuer need not be asked again."""
+        known = KnownToken(
+            found.claims,
+            self._record_key(found.claims),
+            earliest=now,
+            until=math.nextafter(found.until, -math.inf),
+            source=None,
+            keys=None,
+            is_opaque=True,
+        )
+        if now < known.until:
+            self._keep(known, token, credentials)
+        return known
+
+    def forget(self, token: str) -> None:
+        """Drop the token in the spellings that are usual; any other ends by itself, and is good for no more."""
+        for scheme in ("Bearer", "bearer"):
+            with self._mutex:
+                self._tokens.pop(f"{scheme} {token}")
+                self._tokens.pop(f"{scheme} {token}".encode())
+
+    def _keep(self, known: KnownToken, token: str, credentials: str | bytes) -> None:
+        # A client who writes his token with ever more spaces before it takes nobody's place.
+        if len(credentials) <= len(token) + _MOST_AROUND_IT:
+            with self._mutex:
+                self._tokens.put(credentials, known, weight=len(credentials))
+
     def _pack(self, known: KnownToken) -> None:
-        if self._packed is not None and known.source is None:
+        if self._packed is not None and known.source is None and not known.is_opaque:
             self._packed.put(known.key, _TIMES.pack(known.earliest, known.until))
 
     def _unpacked(self, verifier: TokenVerifier, token: str, credentials: str | bytes, now: float) -> KnownToken | None:

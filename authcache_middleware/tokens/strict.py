@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from authcache_middleware.errors import InvalidTokenError
 
-__all__ = ["MAX_HEADER", "MAX_TOKEN", "CompactToken", "parse_object", "split_token"]
+__all__ = ["MAX_HEADER", "MAX_TOKEN", "CompactToken", "is_opaque", "parse_object", "split_token"]
 
 MAX_TOKEN = 8 * 1024
 """The longest token that is looked at, in characters."""
@@ -55,6 +55,18 @@ def split_token(token: str) -> CompactToken:
     header, claims, signature = map(_decode, segments)
     signed = octets[: len(segments[0]) + 1 + len(segments[1])]
     return CompactToken(_read_header(header), signed, signature, claims)
+
+
+def is_opaque(token: str) -> bool:
+    """Whether ``token`` is not even in the form of a JWS: three segments of base64url, the first a JSON object.
+
+    One that is too long is not: nobody looks at it.
+    """
+    try:
+        split_token(token)
+    except InvalidTokenError as refused:
+        return refused.reason != "oversized"
+    return False
 
 
 def parse_object(text: bytes, reason: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
 from authcache_middleware.tokens.claims import Claims, read_only
-from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet, KeySource
+from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet, KeySource, NoKeys
 from authcache_middleware.tokens.profiles import (
     RFC9068_TYP,
     USUAL_SCOPE_CLAIMS,
@@ -59,7 +59,7 @@ class TokenVerifier:
     def __init__(
         self,
         *,
-        keys: Keys | RemoteKeys,
+        keys: Keys | RemoteKeys | NoKeys,
         algorithms: Iterable[str],
         issuer: str | None,
         audience: str | Iterable[str] | None,
@@ -74,15 +74,15 @@ class TokenVerifier:
         roles_claim: RolesClaim = None,
         profile: Profile = "jwt",
     ) -> None:
-        self.keys: KeySource = keys if isinstance(keys, RemoteKeys) else KeySet(keys, algorithms)
+        self.keys: KeySource = keys if isinstance(keys, RemoteKeys | NoKeys) else KeySet(keys, algorithms)
         self.issuer = None if issuer is None else _name("issuer", issuer)
         self.audiences = _audiences(audience)
         self.leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
         self._types = _types(typ)
-        self._required = tuple(_names("required", required))
+        self.required = tuple(_names("required", required))
         self._subject_claim = _name("subject_claim", subject_claim)
-        self._max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=_LONGEST_MAX_LIFETIME)
-        if self._max_lifetime == 0:
+        self.max_lifetime = _seconds("max_token_lifetime", max_token_lifetime, most=_LONGEST_MAX_LIFETIME)
+        if self.max_lifetime == 0:
             raise ConfigurationError("max_token_lifetime", "must be more than 0")
         self._require_iat = _switch("require_iat", require_iat)
         reject = _switch("reject_id_tokens", reject_id_tokens)
@@ -100,7 +100,7 @@ class TokenVerifier:
         refuse_unlike_rfc9068(self._types, issuer=self.issuer, audience=self.audiences, require_iat=self._require_iat)
         self._types = frozenset({RFC9068_TYP})
         self._identifiers = ("client_id",)
-        self._required = (*self._required, "jti", "client_id")
+        self.required = (*self.required, "jti", "client_id")
 
     def pick(self, _token: str) -> TokenVerifier:
         """This one, for whatever token: a verifier is a ``TokenRouter`` for one issuer."""
@@ -131,7 +131,7 @@ class TokenVerifier:
     def _recognised(self, token: str, now: float) -> tuple[Claims, float | None]:
         """The claims and ``nbf``, with all but the time verified."""
         try:
-            return self._read_claims(self.open(token, self._types), now)
+            return self.read_claims(self.open(token, self._types), now)
         except InvalidTokenError:
             raise
         except Exception:  # noqa: BLE001, S110 - a surprise is no reason to let anyone in; its text may hold claims
@@ -140,13 +140,13 @@ class TokenVerifier:
 
     def recall(self, token: str, now: float) -> Claims:
         """The claims of a token whose very text ``verify`` has let through before: its signature is not looked at."""
-        return self._read_claims(parse_object(split_token(token).claims_json, "claims"), now)[0]
+        return self.read_claims(parse_object(split_token(token).claims_json, "claims"), now)[0]
 
     def window(self, claims: Claims) -> tuple[float, float]:
         """From when and until when the token of these claims, verified here, passes: wall clock, but for rounding."""
         earliest = claims.issued_at
         if earliest is None:  # of such a token the time left is bounded
-            earliest = claims.expires_at - self._max_lifetime
+            earliest = claims.expires_at - self.max_lifetime
         not_before = rules.numeric_date(claims, "nbf")
         if not_before is not None:
             earliest = max(earliest, not_before)
@@ -185,10 +185,14 @@ class TokenVerifier:
                 raise UnknownKeyError(self.keys, keys, refused.reason) from None
             raise
 
-    def _read_claims(self, claims: dict[str, Any], now: float) -> tuple[Claims, float | None]:
+    def read_claims(self, claims: dict[str, Any], now: float) -> tuple[Claims, float | None]:
+        """The claims and ``nbf`` of what somebody vouches for, with all but the time looked at; takes ``claims`` over.
+
+        Of who has signed it, it knows nothing.
+        """
         if not _REFUSED_CLAIMS.isdisjoint(claims):
             raise InvalidTokenError("claims")
-        for name in self._required:
+        for name in self.required:
             if claims.get(name) is None:
                 raise InvalidTokenError("claims")
         if not self._id_token_claims.isdisjoint(claims):
@@ -207,7 +211,7 @@ class TokenVerifier:
             raise InvalidTokenError("claims")
         # Bounded, so that whoever revokes a token knows for how long the revocation must be kept.
         started = now + self.leeway if issued_at is None else issued_at
-        if not expires_at - started <= self._max_lifetime:
+        if not expires_at - started <= self.max_lifetime:
             raise InvalidTokenError("lifetime")
         read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, read_only(claims), roles)
         return read, not_before

@@ -31,7 +31,7 @@ class UserKeys:
     with a suffix, the record of a user called ``5:revoked`` would be the revocations of user ``5``.
     """
 
-    __slots__ = ("_logouts", "_records", "_refreshes", "_revocations", "prefix")
+    __slots__ = ("_answers", "_logouts", "_records", "_refreshes", "_revocations", "prefix")
 
     def __init__(self, prefix: str = "user:", alias: str | None = None) -> None:
         if not isinstance(prefix, str) or _is_prefix(prefix) is None:
@@ -43,6 +43,7 @@ class UserKeys:
         self._refreshes = _sibling(prefix, "refresh") + within
         self._revocations = _sibling(prefix, "revoked") + within
         self._logouts = _sibling(prefix, "logout") + within
+        self._answers = _sibling(prefix, "token") + within
 
     def record(self, subject: str) -> str:
         """The key that holds the subject's record or lease; ``DEL`` of it invalidates."""
@@ -59,6 +60,10 @@ class UserKeys:
     def refresh(self, subject: str) -> str:
         """The key that elects who refreshes the subject's record."""
         return self._refreshes + subject
+
+    def answer(self, name: str) -> str:
+        """The key of what a provider has said of an opaque token, whose sealed name that is."""
+        return self._answers + name
 
 
 def _sibling(prefix: str, name: str) -> str:

@@ -71,14 +71,15 @@ def session_mark(claims: Claims) -> str | None:
 def token_mark(claims: Claims) -> str | None:
     """The name under which this one token is revoked: its ``jti``, without one its ``iat``; ``None`` with neither.
 
-    Never the token's text: one token can have many (a signature or its encoding may be changed and stay valid).
+    Never the token's text: one token can have many (a signature or its encoding may be changed and stay valid; a
+    provider's database may compare without regard to case). Only where an opaque token has neither is it that.
     """
     if claims.token_id is not None:
         return f"t:{claims.token_id}"
     if claims.issued_at is not None:
         issued_at = claims.issued_at
         return f"i:{int(issued_at)}" if issued_at == int(issued_at) else f"i:{issued_at!r}"
-    return None
+    return None if claims.opaque_id is None else f"h:{claims.opaque_id}"
 
 
 def _is_revoked(revocations: Revocations, claims: Claims) -> bool:

@@ -308,7 +308,7 @@ class Process:
             topology = ClusterTopology(client, client, now=self.place.clock.monotonic)
         issuers = {None: KnownIssuer(self.options.each_issuer[0], UserKeys(), None)}  # no token is verified here
         runtime = SimRuntime(self.place, self.kind)
-        self.engine = Engine(runtime, Opened(store, topology), issuers, self.options, self.reporter, fetchers={})
+        self.engine = Engine(runtime, Opened(store, topology), issuers, self.options, self.reporter)
 
     # -- the application's functions
 
