@@ -22,7 +22,7 @@ import click
 from measured import Spread, collected, machine, spread, valgrind
 from peers_budgets import Found, counted, instructed, timed
 from peers_counted import KINDS
-from peers_envs import ENVIRONMENTS, Environment, NotInstalledError, default_place, python_of
+from peers_envs import ENVIRONMENTS, ROOT, Environment, NotInstalledError, default_place, python_of
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -189,7 +189,7 @@ def _worker(python: str, *arguments: object) -> Any:
     done = subprocess.run(  # noqa: S603 - our own words
         [python, "peers_worker.py", *map(str, arguments)],
         cwd=_HERE,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=_GUARD_S,
@@ -268,7 +268,8 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 def _report(found: Measured, place: dict[str, Any]) -> dict[str, Any]:
     return {
-        "command": " ".join(["peers.py", *sys.argv[1:]]),
+        "benchmark": "peers",
+        "command": " ".join(["python benchmarks/peers.py", *sys.argv[1:]]),
         "machine": place,
         "versions": found.versions,
         "budgets": [each.as_json() for each in found.budgets()],

@@ -1,6 +1,7 @@
 """A virtual environment for each group of peers: they pin versions that exclude each other.
 
-An environment is named after what is in it and after this checkout, which it holds too, so one that is there is right.
+An environment is named after what is in it, so one that is there is right. It holds what this package needs and not the
+package itself, which is taken from this checkout: all checkouts share the environments of one place.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ENVIRONMENTS", "Environment", "NotInstalledError", "default_place", "python_of"]
+__all__ = ["ENVIRONMENTS", "ROOT", "Environment", "NotInstalledError", "default_place", "python_of"]
 
-_ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+"""What holds the package that is measured."""
 _GUARD_S = 900.0
 
 
@@ -64,7 +67,8 @@ def default_place() -> Path:
 
 def python_of(environment: Environment, place: Path) -> Path:
     """The interpreter of ``environment``, which is made where it is not there yet. Raises ``NotInstalledError``."""
-    wanted = ("--editable", str(_ROOT), *environment.requirements)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = (*project["dependencies"], *environment.requirements)
     digest = hashlib.sha256("\0".join((sys.version, *wanted)).encode()).hexdigest()[:10]
     home = place / f"{environment.name}-{digest}"
     python = home / "bin" / "python"
