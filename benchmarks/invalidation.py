@@ -15,11 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
+from reported import Goal, Report, percentile, table
 from stalled_proxy import StallingProxy
 
 from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError
@@ -31,6 +31,7 @@ _SECRET = "only for this benchmark, Mz4kQ9vX2pL7wT5s"  # noqa: S105
 _OPTIONS: dict[str, Any] = {"keys": _SECRET, "algorithms": ["HS256"], "issuer": None, "audience": None}
 _GOAL_P99_MS = 10.0
 _GUARD_S = 20.0
+_COLUMNS = ("", "p50 ms", "p99 ms", "max ms")
 _HEADERS = [("Authorization", f"Bearer {issue_token(_SECRET, lifetime=3600)}")]
 
 _Invalidate = Callable[[], float]  # returns when it had been confirmed
@@ -47,12 +48,17 @@ class _Trouble:
         return 0.0 if self.begin is nullcontext else random.uniform(0, self.max_staleness / 2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How long each took, with one kind of listener and of link."""
+
+    listener: str
+    link: str
+    lags_ms: list[float]
+
+
 def _load(_user_id: str) -> dict[str, str]:
     return {"name": "Ann"}
-
-
-def _percentile(lags: list[float], percent: float) -> float:
-    return sorted(lags)[min(len(lags) - 1, int(len(lags) * percent / 100))] * 1000
 
 
 async def _asyncio_listener(url: str, rounds: int, invalidate: _Invalidate, trouble: _Trouble) -> list[float]:
@@ -112,40 +118,40 @@ def _heard_by(end: float) -> None:
     "--stalls", type=click.IntRange(1, 1000), default=20, show_default=True, help="Rounds with a stalled link."
 )
 @click.option("--max-staleness", type=click.FloatRange(0.05, 5), default=1.0, show_default=True, help="Seconds.")
-def main(rounds: int, stalls: int, max_staleness: float) -> None:
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write everything there.")
+def main(rounds: int, stalls: int, max_staleness: float, out: Path | None) -> None:
     """Starts a Valkey of its own; ends by itself."""
     logging.getLogger("authcache_middleware").setLevel(logging.CRITICAL)  # lost links are what is wanted here
-    table = Table("listener", "link", "p50 ms", "p99 ms", "max ms", "goal", "", box=None)
+    report = Report("invalidation")
+    shown = table("From an invalidation's return until a memory has dropped the user", *_COLUMNS)
     with EmbeddedServer() as server, AuthCache(server.url, load_user=_load, max_staleness=0.0, **_OPTIONS) as writer:
 
         def invalidate() -> float:
             writer.invalidate("1")
             return time.perf_counter()
 
-        for name, lags in _measured(server.url, rounds, invalidate, _Trouble(max_staleness, nullcontext)).items():
-            p99 = _percentile(lags, 99)
-            table.add_row(name, "well", *_shown(lags), f"p99 {_GOAL_P99_MS:g} ms", _verdict(p99 <= _GOAL_P99_MS))
+        courses = _measured(server.url, rounds, invalidate, _Trouble(max_staleness, nullcontext), "well")
         with StallingProxy(server.port) as proxy:
-            stalled = _measured(proxy.url, stalls, invalidate, _Trouble(max_staleness, proxy.stalled))
-        for name, lags in stalled.items():
-            goal = f"max {max_staleness * 1000:,.0f} ms"
-            table.add_row(name, "stalled", *_shown(lags), goal, _verdict(max(lags) <= max_staleness))
-    Console().print(table)
+            courses += _measured(proxy.url, stalls, invalidate, _Trouble(max_staleness, proxy.stalled), "stalled")
+    for course in courses:
+        name = f"{course.listener}, link {course.link}"
+        most = max(course.lags_ms)
+        shown.add_row(name, *(f"{lag:.2f}" for lag in (*(percentile(course.lags_ms, each) for each in (50, 99)), most)))
+        if course.link == "well":
+            p99 = percentile(course.lags_ms, 99)
+            report.goals.append(Goal(f"{name}: p99", p99, _GOAL_P99_MS, at_least=False, unit="ms"))
+        else:
+            report.goals.append(Goal(f"{name}: the longest", most, max_staleness * 1000, at_least=False, unit="ms"))
+    report.show([shown])
+    report.write(out, max_staleness_s=max_staleness, courses=courses)
 
 
-def _measured(url: str, rounds: int, invalidate: _Invalidate, trouble: _Trouble) -> dict[str, list[float]]:
-    return {
+def _measured(url: str, rounds: int, invalidate: _Invalidate, trouble: _Trouble, link: str) -> list[_Course]:
+    lags = {
         "asyncio": asyncio.run(_asyncio_listener(url, rounds, invalidate, trouble)),
         "threads": _thread_listener(url, rounds, invalidate, trouble),
     }
-
-
-def _shown(lags: list[float]) -> list[str]:
-    return [f"{lag:.2f}" for lag in (_percentile(lags, 50), _percentile(lags, 99), max(lags) * 1000)]
-
-
-def _verdict(met: bool) -> str:
-    return "met" if met else "missed"
+    return [_Course(listener, link, [lag * 1000 for lag in found]) for listener, found in lags.items()]
 
 
 if __name__ == "__main__":

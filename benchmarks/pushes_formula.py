@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, expm1
+from math import exp, expm1, inf
 
 # CPU seconds. Measured on a shared machine of 2 cores with CPython 3.11, redis-py 8.1, Redis 7.0 and Valkey 9.1, all on
 # the loopback interface; they vary with the machine, and `pushes.py --real` measures them on this one.
@@ -19,6 +19,7 @@ HEARD_IN_BURST = 25e-6  # an asyncio process, per push: 20,000 a second take hal
 HEARD_ALONE = 198e-6  # the same when it has to wake up for each (a thread: 119)
 
 WRITES_OF_A_MISS = 2  # the lease, then the record
+_MANY = 50.0  # e to the power of it is longer than anything here
 END_OF_A_RECORD = 1  # its expiry, or the DEL of an invalidation
 
 
@@ -51,8 +52,10 @@ class Scale:
 class Rates:
     """What happens in a second in the whole of a service.
 
-    ``broadcast`` counts what **each** process hears, ``per_key`` what **all** processes hear together; ``tracked`` is
-    how many keys the tables of all primaries hold, at most.
+    ``broadcast`` counts what **each** process hears, ``per_key`` what **all** processes hear together. ``tracked`` is
+    how many records there are, and how many keys the tables of all primaries hold, at most; ``kept``: the entries of
+    one process's memory, among them what has ended and need not go yet. ``overtaken``: the answers from memory that an
+    invalidation would have changed, for each second that it takes to be heard.
     """
 
     requests: float
@@ -61,6 +64,8 @@ class Rates:
     broadcast: float
     per_key: float
     tracked: float
+    kept: float
+    overtaken: float
 
     @property
     def answered_by_memory(self) -> float:
@@ -90,27 +95,53 @@ class _User:
     def present(self) -> float:
         return self.loads * self.life
 
-    def remembered(self, kept: float) -> float:
-        """The share of the time in which one process has him in memory, if entries are kept so long."""
-        return self.present * self.here * kept / (1 + self.here * kept)
+    def stays(self, turn: float, most: float) -> float:
+        """How long an entry answers, if the hand of the memory comes by every ``turn`` seconds: ``most`` at most.
+
+        The hand (CLOCK) takes an entry that was not asked for since it last came by.
+        """
+        if turn >= most:
+            return most
+        spared = -expm1(-self.here * turn)
+        whole = int(most / turn)
+        here = turn * (1 - spared**whole) / (1 - spared) if spared < 1 else most
+        return min(most, here + (most - whole * turn) * spared**whole)
+
+    def occupies(self, turn: float) -> float:
+        """The share of the time in which it has a place in one memory, where what has ended stays until it must go."""
+        longest = min(self.life, turn * exp(min(_MANY, self.here * turn)))
+        return self.present * self.here * longest / (1 + self.here * longest)
 
     def reads(self, kept: float) -> float:
         """How often one process reads one record."""
         return max(self.touched, self.here * self.life / (1 + self.here * kept))
 
 
-def rates(scale: Scale, weights: Sequence[float] = (1.0,)) -> Rates:
-    """What ``scale`` comes to. ``weights``: how active equal parts of the users are, against each other."""
-    users = _users(scale, weights)
-    kept = _kept(scale, users)
+def rates(scale: Scale, weights: Sequence[float] = (1.0,), counts: Sequence[float] | None = None) -> Rates:
+    """What ``scale`` comes to.
+
+    ``weights``: how active a user of each part is, against each other; ``counts``: how many of the users are in each
+    part, against each other (alike, if nobody says).
+    """
+    users = _users(scale, weights, counts or [1.0] * len(weights))
+    turn, ends = _turn(scale, users), scale.invalidations / scale.ttl
     misses = sum(user.count * user.loads for user in users)
+    stays = [user.stays(turn, scale.memory_ttl) for user in users]
     return Rates(
         requests=scale.users * scale.requests / scale.ttl,
-        reads=misses + sum(user.count * user.loads * scale.reach * user.reads(kept) for user in users),
+        reads=misses
+        + sum(
+            user.count * user.loads * scale.reach * user.reads(kept) for user, kept in zip(users, stays, strict=True)
+        ),
         misses=misses,
         broadcast=misses * (WRITES_OF_A_MISS + END_OF_A_RECORD),
         per_key=sum(user.count * user.loads * scale.reach * user.touched for user in users),
         tracked=sum(user.count * user.present for user in users),
+        kept=sum(user.count * user.occupies(turn) for user in users) * scale.reach / scale.processes,
+        overtaken=sum(
+            user.count * ends * scale.reach * user.present * user.here * kept / (1 + user.here * kept) * user.here
+            for user, kept in zip(users, stays, strict=True)
+        ),
     )
 
 
@@ -140,28 +171,30 @@ def most_users(processes: int, *, of_primary: float, of_process: float, ttl: flo
     return alone * loads * ttl, in_bursts * loads * ttl
 
 
-def _users(scale: Scale, weights: Sequence[float]) -> list[_User]:
+def _users(scale: Scale, weights: Sequence[float], counts: Sequence[float]) -> list[_User]:
     ends = scale.invalidations / scale.ttl
     life = -expm1(-ends * scale.ttl) / ends if ends else scale.ttl
     users = []
-    for weight in weights:
-        asks = scale.requests / scale.ttl * weight * len(weights) / sum(weights)
+    everybody = sum(counts)
+    every_request = sum(weight * count for weight, count in zip(weights, counts, strict=True))
+    for weight, count in zip(weights, counts, strict=True):
+        asks = scale.requests / scale.ttl * weight * everybody / every_request
         here = asks / scale.reach
         touched = here / (here + ends) * (1 - exp(-(here + ends) * scale.ttl))
-        users.append(_User(scale.users / len(weights), here, life, 1 / (life + 1 / asks), touched))
+        users.append(_User(scale.users * count / everybody, here, life, 1 / (life + 1 / asks), touched))
     return users
 
 
-def _kept(scale: Scale, users: list[_User]) -> float:
-    """How long an entry stays in memory: ``memory_ttl``, or less where the oldest give way to new ones."""
+def _turn(scale: Scale, users: list[_User]) -> float:
+    """How long the hand of one process's memory takes to come round; for ever where there is room for everybody."""
 
-    def held(kept: float) -> float:
-        return sum(user.count * user.remembered(kept) for user in users) * scale.reach / scale.processes
+    def held(turn: float) -> float:
+        return sum(user.count * user.occupies(turn) for user in users) * scale.reach / scale.processes
 
-    low, high = 0.0, scale.memory_ttl
+    low, high = 0.0, 2 * scale.ttl
     if held(high) <= scale.entries:
-        return high
-    for _ in range(40):
+        return inf
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if held(middle) <= scale.entries else (low, middle)
     return low

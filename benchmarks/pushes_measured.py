@@ -167,22 +167,24 @@ def _listen_in_a_process(port: int, count: int, broadcast: bool, pipe: Pipe) -> 
 
 async def _listen(port: int, count: int, broadcast: bool, pipe: Pipe) -> None:
     links = [Connection(host="127.0.0.1", port=port, protocol=2, socket_timeout=None) for _ in range(count)]
-    ids = [await _subscribed(link, broadcast) for link in links]
+    ids = [await subscribed(link, broadcast) for link in links]
     pipe.send(ids)
     await asyncio.gather(*(_count(link, pipe if place == 0 else None) for place, link in enumerate(links)))
     await asyncio.sleep(60)  # no links: there is nothing to do but to be ended
 
 
-async def _subscribed(link: Connection, broadcast: bool) -> int:
+async def subscribed(link: Connection, broadcast: bool) -> int:
+    """Its id, once it hears of keys: of all with the prefix, or of those for whom it is named as the one to tell."""
     await link.connect()
-    number = int(await _answer(link, "CLIENT", "ID"))
+    number = int(await answer(link, "CLIENT", "ID"))
     if broadcast:  # redirected to itself: in RESP2 a subscription is what carries the pushes
-        await _answer(link, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", "PREFIX", "user:")
-    await _answer(link, "SUBSCRIBE", CHANNEL)
+        await answer(link, "CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", "PREFIX", "user:")
+    await answer(link, "SUBSCRIBE", CHANNEL)
     return number
 
 
-async def _answer(link: Connection, *command: str | int) -> Any:
+async def answer(link: Connection, *command: str | int) -> Any:
+    """The server's reply."""
     await link.send_command(*command)
     return await link.read_response()
 

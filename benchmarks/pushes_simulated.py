@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import accumulate, count
@@ -10,8 +11,19 @@ from random import Random
 
 from pushes_formula import Rates, Scale
 
-LOADING = 0.05  # seconds that a load takes
+from authcache_middleware.bounded import BoundedMap, Kept
+
+LOADING = 0.02  # seconds that a load takes
 TTLS = 3  # how long is counted, after one ttl in which memories fill
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A request to one of the processes, or a change of the user, which is invalidated, where there is none."""
+
+    when: float
+    user: int
+    process: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +46,32 @@ def simulate(scale: Scale, weights: list[float], seed: int) -> Simulated:
     service.run(scale.ttl, weights)
     service.forget_counts()
     service.run((1 + TTLS) * scale.ttl, weights)
-    seconds = TTLS * scale.ttl
-    seen = service.seen
-    return Simulated(
-        Rates(
-            requests=seen["request"] / seconds,
-            reads=seen["read"] / seconds,
-            misses=seen["miss"] / seconds,
-            broadcast=sum(service.pushed.values()) / seconds,
-            per_key=sum(service.heard.values()) / seconds,
-            tracked=len(service.readers),
-        ),
-        busiest_primary=max(service.pushed.values()) * scale.primaries / sum(service.pushed.values()),
-    )
+    return service.counted(TTLS * scale.ttl)
+
+
+def replay(scale: Scale, events: Sequence[Event], *, count_from: float) -> Simulated:
+    """What those events come to from a moment on, in a service that began with nothing at second 0."""
+    service = _Service(scale, Random(0))
+    for event in events:
+        if not service.counts and event.when >= count_from:
+            service.come_to(count_from)
+            service.forget_counts()
+            service.counts = True
+        service.come_to(event.when)
+        if event.process is None:
+            service.end(event.user)
+        else:
+            service.request(event.user, event.process)
+    return service.counted(events[-1].when - count_from)
+
+
+class _Remembered(Kept):
+    """A user in the memory of one process."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        self.until = until
 
 
 @dataclass(slots=True)
@@ -61,21 +86,40 @@ class _Service:
     holders: dict[int, int] = field(default_factory=dict)  # user -> the process whose lease stands there
     waiting: dict[int, set[int]] = field(default_factory=dict)
     readers: dict[int, set[int]] = field(default_factory=dict)  # the tracking table
-    memories: list[dict[int, float]] = field(default_factory=list)  # user -> until when
+    memories: list[BoundedMap[int, _Remembered]] = field(init=False)
     due: list[tuple[float, int, str, int]] = field(default_factory=list)  # when, number, what, user
     seen: Counter[str] = field(default_factory=Counter)
     pushed: Counter[int] = field(default_factory=Counter)  # by primary, keys
     heard: Counter[int] = field(default_factory=Counter)  # by process, with per-key tracking
 
+    counts: bool = False
+
+    def __post_init__(self) -> None:
+        self.memories = [BoundedMap(self.scale.entries) for _ in range(self.scale.processes)]
+
     def begin(self, weights: list[float]) -> None:
         """In the middle of things: records of all ages, so that they do not end all at once."""
-        self.memories = [{} for _ in range(self.scale.processes)]
         for user, weight in enumerate(weights):
             asked = self.scale.requests * weight * len(weights) / sum(weights)
             if self.random.random() < asked / (1 + asked):
                 self._put(user, "expire", self.random.uniform(0, self.scale.ttl))
             if self.scale.invalidations:
                 self._invalidate_later(user)
+
+    def counted(self, seconds: float) -> Simulated:
+        """What was counted in so many seconds."""
+        pushes = sum(self.pushed.values())
+        rates = Rates(
+            requests=self.seen["request"] / seconds,
+            reads=self.seen["read"] / seconds,
+            misses=self.seen["miss"] / seconds,
+            broadcast=pushes / seconds,
+            per_key=sum(self.heard.values()) / seconds,
+            tracked=len(self.values),
+            kept=sum(map(len, self.memories)) / self.scale.processes,
+            overtaken=0.0,
+        )
+        return Simulated(rates, max(self.pushed.values()) * self.scale.primaries / pushes)
 
     def forget_counts(self) -> None:
         self.seen, self.pushed, self.heard = Counter(), Counter(), Counter()
@@ -85,26 +129,31 @@ class _Service:
         rate = self.scale.users * self.scale.requests / self.scale.ttl
         while self.now < until:
             following = self.now + self.random.expovariate(rate)
-            while self.due and self.due[0][0] <= following:
-                self.now, number, what, user = heappop(self.due)
-                self._come_due(number, what, user)
-            self.now = following
+            self.come_to(following)
             (user,) = self.random.choices(users, cum_weights=cumulated)
-            self._request(user, (user + self.random.randrange(self.scale.reach)) % self.scale.processes)
+            self.request(user, (user + self.random.randrange(self.scale.reach)) % self.scale.processes)
+
+    def come_to(self, moment: float) -> None:
+        """Whatever is due by then happens."""
+        while self.due and self.due[0][0] <= moment:
+            self.now, number, what, user = heappop(self.due)
+            self._come_due(number, what, user)
+        self.now = moment
 
     def _come_due(self, number: int, what: str, user: int) -> None:
         if what == "invalidate":
-            self._end(user)
+            self.end(user)
             self._invalidate_later(user)
         elif self.values.get(user) == number:  # nothing has replaced it meanwhile
             if what == "expire":
-                self._end(user)
+                self.end(user)
             else:
                 self._fill(user)
 
-    def _request(self, user: int, process: int) -> None:
+    def request(self, user: int, process: int) -> None:
         self.seen["request"] += 1
-        if self.memories[process].get(user, 0.0) <= self.now and self.holders.get(user) != process:
+        entry = self.memories[process].get(user)
+        if (entry is None or entry.until <= self.now) and self.holders.get(user) != process:
             self._read(user, process)
 
     def _read(self, user: int, process: int) -> None:
@@ -120,17 +169,13 @@ class _Service:
             self._remember(user, process)
 
     def _remember(self, user: int, process: int) -> None:
-        memory = self.memories[process]
-        memory.pop(user, None)
-        if len(memory) >= self.scale.entries:
-            del memory[next(iter(memory))]
-        memory[user] = self.now + self.scale.memory_ttl
+        self.memories[process].put(user, _Remembered(self.now + self.scale.memory_ttl))
 
     def _fill(self, user: int) -> None:
         self._write(user, "expire", self.scale.ttl, writer=self.holders.pop(user))
         self._wake(user)
 
-    def _end(self, user: int) -> None:
+    def end(self, user: int) -> None:
         """What stands there goes: a record, or a lease, whose holder starts again."""
         if self.values.pop(user, None) is None:
             return  # nobody hears of a DEL of what is not there
@@ -158,7 +203,7 @@ class _Service:
         for process in self.readers.pop(user, ()):
             if process != writer:
                 self.heard[process] += 1
-                self.memories[process].pop(user, None)
+                self.memories[process].pop(user)
 
     def _invalidate_later(self, user: int) -> None:
         after = self.random.expovariate(self.scale.invalidations / self.scale.ttl)

@@ -1,4 +1,4 @@
-"""What a request costs as users, concurrency, tokens and records grow, and the room that users and tokens take.
+"""What a request costs as users, concurrency, tokens, records, processes, a load's time grow, and the room they take.
 
 Processor time, beside a bare GET of redis-py and ``jwt.decode`` of PyJWT. Each size is measured in fresh processes, and
 sizes take turns, round after round. The exit status says nothing about speed.
@@ -18,7 +18,6 @@ from reported import Goal, Report, spread, table
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from scale_measured import MEASUREMENTS
 
 from authcache_middleware.testing import EmbeddedServer
 
@@ -31,8 +30,18 @@ _SIZES: dict[str, tuple[int, ...]] = {
     "concurrency": (1, 4, 16, 64, 256, 1024),
     "token": (250, 500, 1000, 2000, 4000, 8000),
     "record": (4, 8, 16, 48, 128),
+    "processes": (1, 2, 4, 8),
+    "loader": (1, 5, 20, 100, 500),
 }
-_QUICK_SIZES = {"users": (500,), "concurrency": (1,), "token": (500,), "record": (8,)}
+_QUICK_SIZES = {
+    "users": (500,),
+    "concurrency": (1,),
+    "token": (500,),
+    "record": (8,),
+    "processes": (2,),
+    "loader": (1,),
+}
+_SCRIPTS = {"processes": "scale_processes.py", "loader": "scale_loader.py"}
 _ENOUGH_FOR_BYTES = 10_000  # below, the pages of the process are larger than what is asked for
 _ENOUGH_FOR_GOALS = 100_000
 _MOST_USER_BYTES, _MOST_TOKEN_BYTES, _MOST_GC_MS = 800, 320, 5.0
@@ -41,7 +50,7 @@ Found = list[dict[str, float]]
 
 
 @click.command(help=__doc__)
-@click.option("--only", type=click.Choice(list(MEASUREMENTS)), multiple=True, help="Only this; may be repeated.")
+@click.option("--only", type=click.Choice(list(_SIZES)), multiple=True, help="Only this; may be repeated.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Fresh processes of a size.")
 @click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True, help="In each process.")
 @click.option("--most-users", type=click.IntRange(500), default=1_000_000, show_default=True)
@@ -72,7 +81,7 @@ def main(*, only: tuple[str, ...], rounds: int, repeats: int, most_users: int, o
 def _measured(name: str, size: int, repeats: int) -> dict[str, float]:
     with EmbeddedServer() as server:
         done = subprocess.run(  # noqa: S603 - our own words
-            [sys.executable, str(_HERE / "scale_measured.py"), name, str(size), str(repeats), server.url],
+            [*_command(name), str(size), str(repeats), server.url],
             capture_output=True,
             text=True,
             timeout=_GUARD_S,
@@ -82,6 +91,11 @@ def _measured(name: str, size: int, repeats: int) -> dict[str, float]:
         raise click.ClickException(f"{name} {size:,}: {done.stderr.strip().splitlines()[-1]}")
     result: dict[str, float] = json.loads(done.stdout)
     return {"size": size, **result}
+
+
+def _command(name: str) -> list[str]:
+    script = _SCRIPTS.get(name)
+    return [sys.executable, str(_HERE / (script or "scale_measured.py")), *([] if script else [name])]
 
 
 def _goals(users: Found) -> list[Goal]:
@@ -125,6 +139,14 @@ _TITLES = {
         "Fields of the user's row, us a request",
         "from Redis: 64 at once, beside as many GETs of the same bytes",
     ),
+    "processes": (
+        "Processes that ask for the same users, us a request",
+        "of one of them; 64 at once but from memory; server: its processor time for a request",
+    ),
+    "loader": (
+        "Milliseconds of a load, users whom nobody knows, 32 at once",
+        "added: the median request beside its load; loads: for one cold user, 50 requests at once",
+    ),
 }
 _COLUMNS = {
     "users": (
@@ -143,6 +165,15 @@ _COLUMNS = {
     "record": (
         ("fields", "fields", ",.0f"), ("bytes", "bytes", ",.0f"), ("memory", "memory_us", ",.1f"),
         ("Redis", "redis_us", ",.0f"), ("bare GET", "get_us", ",.0f"),
+    ),
+    "processes": (
+        ("processes", "processes", ",.0f"), ("cold", "cold_us", ",.0f"), ("memory", "memory_us", ",.1f"),
+        ("Redis", "redis_us", ",.0f"), ("loads a user", "loads_per_user", ".2f"),
+        ("server, cold", "server_cold_us", ",.0f"), ("server, Redis", "server_redis_us", ",.1f"),
+    ),
+    "loader": (
+        ("ms", "loader_ms", ",.0f"), ("CPU us a request", "cold_us", ",.0f"), ("added ms", "added_ms", ",.1f"),
+        ("loads", "loads_of_one", ",.0f"),
     ),
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ from authcache_middleware import AsyncAuthCache
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.record import NO_REVOCATIONS, Record, pack_record
 
-__all__ = ["MEASUREMENTS", "concurrency", "record", "token", "users"]
+__all__ = ["MEASUREMENTS", "cache", "concurrency", "headers_of", "record", "store", "token", "token_of", "users"]
 
 _SECRET = "only for this benchmark, Wp6dB3yS9nF1kZ7q"  # noqa: S105
 _LONG_S = 24 * 3600.0
@@ -47,8 +47,8 @@ Headers = list[tuple[str | bytes, str | bytes]]
 async def users(url: str, count: int, repeats: int) -> dict[str, float]:
     """So many users with a token each, in memory: the room that they take, garbage collections, and hits."""
     most = 2 * count + 50_000  # nobody makes room for others
-    async with _cache(url, memory_entries=most, token_entries=most, token_bytes=1 << 40) as auth:
-        await _store(auth, url, count, _FIELDS)
+    async with cache(url, memory_entries=most, token_entries=most, token_bytes=1 << 40) as auth:
+        await store(auth, url, count, _FIELDS)
         before, idle_gc_ms, idle_objects = _resident(), _collection_ms(), len(gc.get_objects())
         began = time.process_time()
         for numbers in _batches(count):
@@ -61,15 +61,15 @@ async def users(url: str, count: int, repeats: int) -> dict[str, float]:
         own, keep = 0, max(1, count // _ASKED)
         some: list[str] = []  # text, which the garbage collector need not walk
         for numbers in _batches(count):
-            tokens = [_token(number) for number in numbers]
-            await _all(auth.authenticate(_headers(one)) for one in tokens)
+            tokens = [token_of(number) for number in numbers]
+            await _all(auth.authenticate(headers_of(one)) for one in tokens)
             own += sum(map(len, tokens)) + len("Bearer ") * len(tokens)
             some += [one for number, one in zip(numbers, tokens, strict=True) if number % keep == 0]
         with_tokens, gc_ms, objects = _resident(), _collection_ms(), len(gc.get_objects())
         stats = auth.stats()
         if (stats.memory_entries, stats.token_entries, stats.loads) != (count, count, 0):
             raise RuntimeError(f"not everybody is in memory: {stats}")
-        sample = [_headers(one) for one in some]
+        sample = [headers_of(one) for one in some]
         first_us = await _cost(lambda: _one_by_one(map(auth.authenticate, sample)), len(sample), 1)
         hit_us = await _cost(lambda: _recall(auth, sample), len(sample), repeats)
         if auth.stats().redis_hits != stats.redis_hits:
@@ -90,10 +90,10 @@ async def users(url: str, count: int, repeats: int) -> dict[str, float]:
 
 async def concurrency(url: str, count: int, repeats: int) -> dict[str, float]:
     """So many requests at once for users who are in Redis, beside as many bare GETs of redis-py."""
-    async with _cache(url, max_staleness=0.0) as auth:
-        await _store(auth, url, count, _FIELDS)
+    async with cache(url, max_staleness=0.0) as auth:
+        await store(auth, url, count, _FIELDS)
         names = [auth.key(str(number)) for number in range(count)]
-        headers = [_headers(_token(number)) for number in range(count)]
+        headers = [headers_of(token_of(number)) for number in range(count)]
         pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=_AT_ONCE, timeout=None, protocol=2)
         async with contextlib.aclosing(redis.asyncio.Redis.from_pool(pool)) as client:
             times = max(1, _ASKED // count)
@@ -111,13 +111,13 @@ async def concurrency(url: str, count: int, repeats: int) -> dict[str, float]:
 
 async def token(url: str, size: int, repeats: int) -> dict[str, float]:
     """A token of about so many bytes: when it is known, and when it is new, beside ``jwt.decode``."""
-    padding = "x" * max(0, (size - len(_token(0))) * 3 // 4)
-    padded = [_token(0, note=padding) for _ in range(_ASKED // 4)]
-    async with _cache(url) as auth, _cache(url, token_entries=1) as forgetful:
-        await _store(auth, url, 1, _FIELDS)
+    padding = "x" * max(0, (size - len(token_of(0))) * 3 // 4)
+    padded = [token_of(0, note=padding) for _ in range(_ASKED // 4)]
+    async with cache(url) as auth, cache(url, token_entries=1) as forgetful:
+        await store(auth, url, 1, _FIELDS)
         for one in (auth, forgetful):
             await _trusted(one, padded[0])
-        known, new = [_headers(padded[0])] * _ASKED, [_headers(one) for one in padded]
+        known, new = [headers_of(padded[0])] * _ASKED, [headers_of(one) for one in padded]
         known_us = await _cost(lambda: _recall(auth, known), len(known), repeats)
         new_us, decode_us = [], []
         for _ in range(repeats + 1):  # in turn; the first is for warmth
@@ -136,10 +136,10 @@ async def token(url: str, size: int, repeats: int) -> dict[str, float]:
 
 async def record(url: str, fields: int, repeats: int) -> dict[str, float]:
     """Users whose rows have so many fields: from memory, and from Redis 64 at once, beside bare GETs of the same."""
-    async with _cache(url) as auth, _cache(url, max_staleness=0.0) as asking:
-        size = await _store(auth, url, _AT_ONCE, fields)
-        tokens = [_token(number) for number in range(_AT_ONCE)]
-        headers = [_headers(one) for one in tokens]
+    async with cache(url) as auth, cache(url, max_staleness=0.0) as asking:
+        size = await store(auth, url, _AT_ONCE, fields)
+        tokens = [token_of(number) for number in range(_AT_ONCE)]
+        headers = [headers_of(one) for one in tokens]
         names = [auth.key(str(number)) for number in range(_AT_ONCE)]
         await _trusted(auth, *tokens)
         times = _ASKED // _AT_ONCE
@@ -160,7 +160,9 @@ MEASUREMENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, 
 
 
 @contextlib.asynccontextmanager
-async def _cache(url: str, **options: Any) -> AsyncIterator[AsyncAuthCache[Any]]:
+async def cache(url: str, **options: Any) -> AsyncIterator[AsyncAuthCache[Any]]:
+    """A face for users who are in Redis already: nobody is to be loaded unless ``load_user`` says how."""
+
     async def load(_user_id: str) -> None:
         raise RuntimeError("everybody is in Redis")
 
@@ -172,7 +174,7 @@ async def _cache(url: str, **options: Any) -> AsyncIterator[AsyncAuthCache[Any]]
         yield auth
 
 
-async def _store(auth: AsyncAuthCache[Any], url: str, count: int, fields: int) -> int:
+async def store(auth: AsyncAuthCache[Any], url: str, count: int, fields: int = _FIELDS) -> int:
     """As a load would have left them in Redis; returns how long one is."""
     now_ms, size = int(time.time() * 1000), 0
     async with redis.asyncio.Redis.from_url(url, protocol=2) as client:
@@ -208,7 +210,7 @@ def _claims(number: int) -> Claims:
     return Claims(str(number), None, now + _LONG_S, now, None, None, (), members)
 
 
-def _token(number: int, **claims: str) -> str:
+def token_of(number: int, **claims: str) -> str:
     """As ``issue_token`` makes them, ten times faster: a million are wanted."""
     now = int(time.time())
     members = {"sub": str(number), "iat": now, "exp": now + int(_LONG_S), "jti": f"{next(_ids):022}", **claims}
@@ -224,17 +226,18 @@ def _segment(members: dict[str, Any]) -> bytes:
 _HEADER = _segment({"alg": "HS256", "typ": "JWT"})
 
 
-def _headers(token: str) -> Headers:
+def headers_of(token: str) -> Headers:
+    """Those of a request with this token, and no others."""
     return [(b"authorization", b"Bearer " + token.encode())]
 
 
 async def _trusted(auth: AsyncAuthCache[Any], *tokens: str) -> None:
     """Until memory answers for all of them."""
     end = time.monotonic() + _WARM_S
-    while any(auth.recall(_headers(token)) is None for token in tokens):
+    while any(auth.recall(headers_of(token)) is None for token in tokens):
         if time.monotonic() > end:
             raise RuntimeError("memory does not answer")
-        await _all(auth.authenticate(_headers(token)) for token in tokens)
+        await _all(auth.authenticate(headers_of(token)) for token in tokens)
         await asyncio.sleep(0.01)
 
 

@@ -69,6 +69,22 @@ def test_one_load_for_many_at_once_is_counted_beside_cache_aside(tmp_path):
     assert [goal["met"] for goal in found["goals"][:3]] == [True] * 3  # loads, GETs, connections: no matter of speed
 
 
+def test_requests_at_a_fixed_rate_are_counted_beside_plain_gets(tmp_path):
+    found = found_by(tmp_path / "open_loop.json", "open_loop.py", "--quick")
+    ways = {course["way"]: course for course in found["courses"]}
+    assert set(ways) == {"nothing", "gets", "ours"}
+    for course in ways.values():
+        assert (course["requests"], course["failed"]) == (100, 0)
+    assert ways["ours"]["memory_hits"] + ways["ours"]["redis_hits"] == 100
+    assert ways["ours"]["redis_hits"] > 50
+    assert ways["gets"]["memory_hits"] == ways["gets"]["redis_hits"] == 0
+
+
+def test_a_request_that_raises_at_a_fixed_rate_fails_the_run():
+    code = "import open_loop; open_loop._nothing = None; open_loop.main()"
+    assert "requests have failed" in run("-c", code, "--quick", status=1)
+
+
 def test_a_second_load_of_ours_fails_the_run():
     code = (
         "import stampede_ways as w; w.WAYS['ours, asyncio'] = w.WAYS['cache-aside']; import stampede; stampede.main()"
@@ -78,7 +94,7 @@ def test_a_second_load_of_ours_fails_the_run():
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
 def test_results_are_drawn_and_others_are_left_alone(tmp_path, scale):
-    (tmp_path / "other.json").write_text('{"benchmark": "peers"}', encoding="utf-8")
+    (tmp_path / "other.json").write_text('{"benchmark": "something else"}', encoding="utf-8")
     printed = run("plots.py", "--into", tmp_path / "drawn", scale, tmp_path / "other.json")
     assert "other.json: nothing to draw" in printed
     assert (tmp_path / "drawn" / "scale.png").read_bytes().startswith(b"\x89PNG")
@@ -100,7 +116,7 @@ def test_every_server_serves_every_application(tmp_path, server):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["users", "concurrency", "record"])
+@pytest.mark.parametrize("size", ["users", "concurrency", "record", "processes", "loader"])
 def test_every_kind_of_size_is_measured(tmp_path, size):
     found = found_by(tmp_path / "scale.json", "scale.py", "--quick", "--only", size)
     assert len(found[size]) == 1
