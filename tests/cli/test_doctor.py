@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -240,6 +241,19 @@ def test_no_answer(state) -> None:
         assert "no answer" in ended.stdout
         assert "barley" not in ended.output
         server.thaw()
+
+
+def test_a_name_that_is_not_resolved_in_time(monkeypatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: released.wait(60) and [])
+    examined = examine("redis://redis.example", UserKeys(), leeway=5, within=0.2)
+    released.set()
+    assert (examined.status, examined.no_answer) == (2, "no answer in time")
+
+
+def test_a_fault_of_its_own_is_not_hidden(own) -> None:
+    with pytest.raises(AttributeError):
+        examine(own.url, None, leeway=5)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ def test_with_a_password_it_finds_its_way(prefix) -> None:
         [],
         ["--sid", "a"],
         ["1", "--token", "a.b.c"],
+        ["--sid", "a", "--token", token()],
         ["--token", "a.b.c"],
         ["--token", token(exp=None)],
         ["--token", token(subject="")],

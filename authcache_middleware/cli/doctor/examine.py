@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Final
@@ -23,6 +24,7 @@ from authcache_middleware.users.keys import UserKeys
 __all__ = ["Examined", "examine", "show"]
 
 _SECONDS: Final = 3.5  # the last question may take one second more
+_LONGEST: Final = 4.8
 FINE, FOUND, NO_ANSWER = 0, 1, 2
 
 
@@ -54,20 +56,37 @@ class Examined:
                 self.unknown.append(outcome)
 
 
-def examine(url: str, keys: UserKeys, *, leeway: float, clock_here: Clock | None = None) -> Examined:
-    """Looks at the server behind ``url``, five seconds at most, and changes nothing there but keys that are nobody's.
+def examine(
+    url: str, keys: UserKeys, *, leeway: float, clock_here: Clock | None = None, within: float = _LONGEST
+) -> Examined:
+    """Looks at the server behind ``url``, for so many seconds at most, and changes nothing there but keys that are nobody's.
 
     These have a control character in their names and end after a second.
     """
     began = time.monotonic()
     server = Server(url, seconds=_SECONDS)
-    examined = Examined(server.name)
-    try:
-        with server.line() as line:
-            _look(server, line, keys, examined, leeway=leeway, clock_here=clock_here or SystemClock())
-    except NoAnswerError as exc:
-        examined.no_answer = exc.reason
-    examined.seconds = time.monotonic() - began
+    examined, failed = Examined(server.name), list[Exception]()
+
+    def look() -> None:
+        try:
+            with server.line() as line:
+                _look(server, line, keys, examined, leeway=leeway, clock_here=clock_here or SystemClock())
+        except NoAnswerError as exc:
+            examined.no_answer = exc.reason
+        except Exception as exc:  # noqa: BLE001 - it is raised again below
+            failed.append(exc)
+
+    # In a thread, since nothing else can end the resolving of a name.
+    thread = threading.Thread(target=look, name="authcache-doctor", daemon=True)
+    thread.start()
+    thread.join(within)
+    if failed:
+        raise failed[0]
+    seconds = time.monotonic() - began
+    if thread.is_alive():
+        found, unknown = list(examined.findings), list(examined.unknown)
+        return Examined(server.name, examined.host, found, unknown, seconds, "no answer in time")
+    examined.seconds = seconds
     return examined
 
 
