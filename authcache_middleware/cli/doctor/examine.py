@@ -59,7 +59,7 @@ class Examined:
 def examine(
     url: str, keys: UserKeys, *, leeway: float, clock_here: Clock | None = None, within: float = _LONGEST
 ) -> Examined:
-    """Looks at the server behind ``url``, for so many seconds at most, and changes nothing there but keys that are nobody's.
+    """Looks at the server behind ``url``, so many seconds at most; changes nothing there but keys that are nobody's.
 
     These have a control character in their names and end after a second.
     """
