@@ -39,6 +39,8 @@ FORWARDED = (
     "revocations",
     "revoke_id",
     "revoke_before",
+    "sessions",
+    "begin_session",
     "elect",
     "may_evict",
     "aclose",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Protocol, final
@@ -105,11 +106,7 @@ class RedisStore:
     async def sessions(self, key: str) -> Mapping[str, bytes]:
         """``HGETALL``."""
         held: Mapping[bytes, bytes] = await self._send("HGETALL", key)
-        return {
-            name.decode(errors="replace"): value
-            for mark, value in held.items()
-            if (name := mark.removeprefix(_SESSION_SIGN)) != mark
-        }
+        return _sessions(held)
 
     async def begin_session(
         self,
@@ -176,17 +173,22 @@ def _eviction_policy(said: object) -> str | None:
 def _revocations(held: Mapping[bytes, bytes]) -> Revocations:
     before_s: int | None = None
     ids: dict[str, int] = {}
-    sessions: dict[str, int] = {}
     try:
         for mark, until in held.items():
             if mark == b"before":
                 before_s = int(until)
-            elif mark.startswith(_SESSION_SIGN):
-                ends = ends_s(until)
-                if ends is not None:
-                    sessions[mark[1:].decode()] = ends
-            else:
+            elif not mark.startswith(_SESSION_SIGN):
                 ids[mark.decode()] = int(until)
     except ValueError:  # written by other hands: what cannot be read might be the very revocation that counts
         raise UnavailableError("the revocations are unreadable") from None
+    sessions = {mark: ends for mark, value in _sessions(held).items() if (ends := ends_s(value)) is not None}
     return Revocations(before_s, MappingProxyType(ids), MappingProxyType(sessions))
+
+
+def _sessions(held: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    sessions: dict[str, bytes] = {}
+    for mark, value in held.items():
+        if mark.startswith(_SESSION_SIGN):
+            with suppress(UnicodeDecodeError):  # no text is nobody's: none of a token's names is like that
+                sessions[mark[len(_SESSION_SIGN) :].decode()] = value
+    return sessions

@@ -177,7 +177,7 @@ class MemoryStore:
         if self._value_type_is_bytes(key):
             raise ForeignValueError("another type")
         held = self._revocations.get(key)
-        return held if held is not None and held.until > self._clock.wall() else None
+        return held if held is not None and held.until > math.ceil(self._clock.wall()) else None
 
     def _value_type_is_bytes(self, key: str) -> bool:
         return key in self._values and self._values[key][1] > self._clock.wall()

@@ -284,6 +284,14 @@ def test_a_session_is_over_although_its_tokens_are_not(opened, clock) -> None:
     assert refused(strict, token) == "session"
 
 
+def test_a_cutoff_in_the_row_takes_no_session_away(opened, clock) -> None:
+    before = clock.wall() - 3600
+    strict = opened(require_session=True, load_user=lambda user_id: {"id": user_id, "revoked_before": before})
+    strict("login", "1", token=of_session(clock, "one"))
+    strict("authenticate", headers(of_session(clock, "one")))
+    assert refused(strict, of_session(clock, "two")) == "session"
+
+
 def test_a_record_that_knows_of_no_sessions_is_loaded_again(opened, store, clock) -> None:
     strict, token = opened(require_session=True), of_session(clock, "one")
     strict("login", "1", token=token)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from authcache_middleware.tokens.claims import Claims
-from authcache_middleware.users.policy import is_active, judge, token_mark
+from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge, token_mark
 from authcache_middleware.users.record import NO_REVOCATIONS, Record, Revocations
 
 
@@ -88,6 +90,37 @@ def test_the_default_rule(user, active) -> None:
 )
 def test_the_verdict(user, revocations, bearer, verdict) -> None:
     assert judge(record(user, revocations), bearer, is_active) == verdict
+
+
+SESSIONS = Revocations(None, {}, {"s:here": 100, "t:one": 100})
+
+
+@pytest.mark.parametrize(
+    ("user", "revocations", "bearer", "verdict"),
+    [
+        ({}, SESSIONS, claims(session_id="here"), "active"),
+        ({}, SESSIONS, claims(session_id="there"), "session"),
+        ({}, SESSIONS, claims(), "active"),
+        ({}, SESSIONS, claims(session_id="one"), "session"),
+        ({}, SESSIONS, claims(token_id="here"), "session"),
+        ({}, SESSIONS, claims(token_id=None), "session"),
+        ({}, NO_REVOCATIONS, claims(), "session"),
+        ({}, Revocations(None, {}, {"s:here": 50}), claims(session_id="here"), "session"),
+        ({}, Revocations(None, {}, {"s:here": 51}), claims(session_id="here"), "active"),
+        ({}, Revocations(None, {}, None), claims(), "active"),
+        ({}, Revocations(None, {"t:one": 1}, {"t:one": 100}), claims(), "revoked"),
+        (None, NO_REVOCATIONS, claims(), "unknown"),
+        ({"active": False}, NO_REVOCATIONS, claims(), "inactive"),
+    ],
+)
+def test_the_verdict_where_a_session_is_required(user, revocations, bearer, verdict) -> None:
+    assert judge(record(user, revocations), bearer, is_active, session_at=50.0) == verdict
+    if verdict == "session":
+        assert judge(record(user, revocations), bearer, is_active) == "active"
+
+
+def test_only_that_a_session_is_missing_may_be_news() -> None:
+    assert [verdict for verdict in get_args(Verdict) if not is_settled(verdict)] == ["session"]
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes", 0, "", object()])

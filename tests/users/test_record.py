@@ -31,6 +31,8 @@ from authcache_middleware.users.record import (
     pack_record,
     read_record,
     record_head,
+    repack_record,
+    reread_record,
 )
 
 
@@ -67,6 +69,18 @@ def test_a_record_is_readable_in_any_language() -> None:
         "revoked": {"t:one": 9},
         "sessions": {"s:two": 11},
     }
+
+
+@pytest.mark.parametrize("sessions", [{}, {"s:two": 11}, None])
+def test_what_is_not_known_of_sessions_stays_unknown(sessions) -> None:
+    for ids in ({}, {"t:one": 9}):
+        packed = pack_record(record({"id": 42}, Revocations(None, ids, sessions)))
+        assert read(packed).revocations.sessions == sessions
+        assert reread_record(repack_record(read(packed))).revocations.sessions == sessions
+
+
+def test_a_record_of_one_who_has_never_heard_of_sessions_can_be_read() -> None:
+    assert read(shape(sessions=...)).revocations.sessions is None
 
 
 def test_that_there_is_no_such_user_can_be_recorded() -> None:
@@ -174,6 +188,12 @@ def test_a_list_that_holds_itself_is_refused() -> None:
         shape(user={b"disabled": True}),
         shape(user={"id": 42, b"disabled": True}),
         shape(revoked={"t:one": None}),
+        shape(sessions=[1]),
+        shape(sessions=7),
+        shape(sessions={b"s:one": 9}),
+        shape(sessions={"s:one": 9, "s:two": "for ever"}),
+        shape(sessions={"s:one": True}),
+        shape(sessions={"s:one": 9.5}),
         shape(user={"a": "x" * MAX_RECORD_BYTES}),
         b"\xdd\xff\xff\xff\xff",
         b"\x91" * 5000,
