@@ -90,7 +90,7 @@ _WORDS = {
 
 def _contents(header: Mapping[str, Any], claims: Mapping[str, Any], now: float) -> Iterator[str]:
     for title, members in (("header", header), ("claims", claims)):
-        yield f"{title} {printable(json.dumps(members, ensure_ascii=False, indent=2))}"
+        yield f"{title} {printable(json.dumps(dict(members), ensure_ascii=False, indent=2))}"
     for name in _TIMES:
         if type(claims.get(name)) in (int, float):
             try:
