@@ -196,3 +196,18 @@ def forged_claims(family: Family, claims: dict[str, Any], rng: random.Random) ->
         raw = plain.replace(str(claims["exp"]).encode(), number)
         yield refused(family, f"exp {name}", family.token(raw), "claims")
     yield refused(family, "no claims", family.token({}))
+    event = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    logout = {**without(claims, "scope"), "exp": now + 120, "sid": "s", "events": event}
+    for typ in ("logout+jwt", "JWT", "at+jwt", None):
+        header = {"alg": family.algorithm, "kid": "2026-a", **({} if typ is None else {"typ": typ})}
+        for name, members in {
+            "": logout,
+            " without sid": without(logout, "sid"),
+            " and a nonce": logout | {"nonce": "n"},
+        }.items():
+            yield refused(
+                family,
+                f"a logout token{name}, typ {typ}",
+                family.token(members, header),
+                "typ" if typ == "logout+jwt" else "claims",
+            )

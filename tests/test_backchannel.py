@@ -282,3 +282,36 @@ def test_where_its_path_is_exempt_it_answers_behind_the_middleware(kind) -> None
         ask = Ask("POST", "/backchannel-logout", (FORM,), body=body)
         reply = driver._run(over_asgi(app, ask)) if kind == "async" else over_wsgi(app, ask)
         assert reply.status == 200
+
+
+def test_it_is_mounted_in_fastapi_beside_the_middleware() -> None:
+    fastapi = pytest.importorskip("fastapi")
+    from authcache_middleware.fastapi import AuthCacheMiddleware
+
+    with driven("async", MemoryStore(), load_user=load) as driver:
+        app = fastapi.FastAPI()
+        app.add_route("/backchannel-logout", asgi.BackchannelLogout(driver.face), methods=["POST"])
+        app.add_middleware(AuthCacheMiddleware, auth=driver.face, exempt=["/backchannel-logout"])
+        body = urlencode({"logout_token": order("1")}).encode()
+        ask = Ask("POST", "/backchannel-logout", (FORM,), body=body)
+        assert [driver._run(over_asgi(app, ask)).status for _ in range(2)] == [200, 400]
+        assert driver._run(over_asgi(app, Ask("GET", "/backchannel-logout"))).status == 405
+        assert driver._run(over_asgi(app, Ask("GET", "/other"))).status == 401
+
+
+def test_it_is_mounted_in_flask_beside_the_middleware() -> None:
+    flask = pytest.importorskip("flask")
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    from authcache_middleware.flask import AuthCacheMiddleware
+
+    with driven("blocking", MemoryStore(), load_user=load) as driver:
+        app = flask.Flask("app")
+        AuthCacheMiddleware.init_app(app, driver.face)
+        app.wsgi_app = DispatcherMiddleware(
+            app.wsgi_app, {"/backchannel-logout": wsgi.BackchannelLogout(driver.face)}
+        )  # fmt: skip
+        client = app.test_client()
+        asked = {"data": {"logout_token": order("1")}}
+        assert [client.post("/backchannel-logout", **asked).status_code for _ in range(2)] == [200, 400]
+        assert client.get("/other").status_code == 401
