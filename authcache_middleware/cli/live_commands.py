@@ -27,16 +27,21 @@ _MONTH = 30 * 24 * 3600.0
 @prefix_option
 @alias_option
 @leeway_option
+@click.option("--cluster", is_flag=True, help="It is a primary of a cluster, which the services know to be one.")
 @json_option
-def doctor(*, redis_url: str, prefix: str, alias: str | None, leeway: float, as_json: bool) -> None:
+def doctor(
+    *, redis_url: str, prefix: str, alias: str | None, leeway: float, cluster: bool, as_json: bool
+) -> None:  # fmt: skip
     """Look at the Redis as a service would, and say by name what is wrong and what to do, in five seconds at most.
 
     Run it where the services run, with their URL. It changes nothing but keys that are nobody's. Exit status: 0 fine, 1
     something was found, 2 there was no answer, or not to the end.
     """
-    from authcache_middleware.cli.doctor import examine, show
+    from authcache_middleware.cli.doctor import Asked, examine, show
 
-    examined = examine(checked_url(redis_url), keys_of(prefix, alias), leeway=leeway)
+    examined = examine(
+        Asked(url=checked_url(redis_url), keys=keys_of(prefix, alias), leeway=leeway, of_a_cluster=cluster)
+    )
     show(examined, as_json=as_json)
     raise SystemExit(examined.status)
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from faces import driven, wait_until
 
 from authcache_middleware.cli.commands import authcache
-from authcache_middleware.cli.doctor import examine
+from authcache_middleware.cli.doctor import Asked, examine
 from authcache_middleware.cli.doctor.findings import FINDINGS
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.testing.server import EmbeddedServer, free_port
@@ -161,12 +161,16 @@ def test_an_evicting_policy(own, admin) -> None:
         assert names(seen(url)) == ["evicting-policy"]
 
 
+def looked(server: EmbeddedServer, leeway: float, clock: ManualClock):
+    return examine(Asked(url=server.url, keys=UserKeys(), leeway=leeway, clock=clock))
+
+
 @pytest.mark.parametrize("ahead", [-20, 20])
 def test_a_clock_that_differs_by_more_than_the_leeway(own, admin, ahead) -> None:
     seconds, _ = admin.time()
     here = ManualClock(wall=seconds + ahead)
-    assert [each.name for each in examine(own.url, UserKeys(), leeway=5, clock_here=here).findings] == ["clock-skew"]
-    assert examine(own.url, UserKeys(), leeway=30, clock_here=here).findings == []
+    assert [each.name for each in looked(own, 5, here).findings] == ["clock-skew"]
+    assert looked(own, 30, here).findings == []
 
 
 def test_a_replica(own, admin) -> None:
@@ -177,7 +181,13 @@ def test_a_replica(own, admin) -> None:
 
 def test_a_node_of_a_cluster() -> None:
     with EmbeddedServer(cluster_enabled=True, cluster_port=free_port()) as node:
-        assert names(seen(node.url)) == ["cluster-node"]
+        assert names(seen(node.url)) == ["cluster-node", "writes-refused"]  # it has no slots yet
+        assert names(seen(node.url, "--cluster")) == ["writes-refused"]
+
+
+def test_a_sentinel() -> None:
+    with EmbeddedServer(sentinel=True) as sentinel:
+        assert names(seen(sentinel.url)) == ["sentinel"]
 
 
 def test_a_server_that_does_not_write(own, admin) -> None:
@@ -233,27 +243,26 @@ def test_no_answer(state) -> None:
     with EmbeddedServer(**({"requirepass": "sesame"} if state == "password" else {})) as server:
         if state == "frozen":
             server.freeze()
-        said = seen(server.url)
-        assert said["status"] == 2
-        assert said["no_answer"]
-        ended = run("--redis", server.url.replace("://", "://:open-barley@"))
-        assert ended.exit_code == 2
-        assert "no answer" in ended.stdout
-        assert "barley" not in ended.output
-        server.thaw()
+            assert seen(server.url)["status"] == 2
+            server.thaw()
+            return
+        for ended in (run("--redis", server.url), run("--redis", server.url.replace("://", "://:open-barley@"))):
+            assert ended.exit_code == 2
+            assert "no answer: AuthenticationError" in ended.stdout
+            assert "barley" not in ended.output
 
 
 def test_a_name_that_is_not_resolved_in_time(monkeypatch) -> None:
     released = threading.Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: released.wait(60) and [])
-    examined = examine("redis://redis.example", UserKeys(), leeway=5, within=0.2)
+    examined = examine(Asked(url="redis://redis.example", keys=UserKeys(), leeway=5), within=0.2)
     released.set()
     assert (examined.status, examined.no_answer) == (2, "no answer in time")
 
 
 def test_a_fault_of_its_own_is_not_hidden(own) -> None:
     with pytest.raises(AttributeError):
-        examine(own.url, None, leeway=5)
+        examine(Asked(url=own.url, keys=None, leeway=5))
 
 
 @pytest.mark.parametrize(

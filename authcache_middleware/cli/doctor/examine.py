@@ -21,11 +21,23 @@ from authcache_middleware.cli.doctor.values import values
 from authcache_middleware.runtime import Clock, SystemClock
 from authcache_middleware.users.keys import UserKeys
 
-__all__ = ["Examined", "examine", "show"]
+__all__ = ["Asked", "Examined", "examine", "show"]
 
 _SECONDS: Final = 3.5  # the last question may take one second more
 _LONGEST: Final = 4.8
 FINE, FOUND, NO_ANSWER = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Where to look, and what the services there are set to."""
+
+    url: str = field(repr=False)
+    keys: UserKeys
+    leeway: float
+    of_a_cluster: bool = False
+    """It is one of several primaries, and its own keys are looked at."""
+    clock: Clock = field(default_factory=SystemClock)
 
 
 @dataclass(slots=True)
@@ -56,21 +68,19 @@ class Examined:
                 self.unknown.append(outcome)
 
 
-def examine(
-    url: str, keys: UserKeys, *, leeway: float, clock_here: Clock | None = None, within: float = _LONGEST
-) -> Examined:
-    """Looks at the server behind ``url``, so many seconds at most; changes nothing there but keys that are nobody's.
+def examine(asked: Asked, *, within: float = _LONGEST) -> Examined:
+    """Looks at the server, so many seconds at most; changes nothing there but keys that are nobody's.
 
     These have a control character in their names and end after a second.
     """
     began = time.monotonic()
-    server = Server(url, seconds=_SECONDS)
+    server = Server(asked.url, seconds=_SECONDS)
     examined, failed = Examined(server.name), list[Exception]()
 
     def look() -> None:
         try:
             with server.line() as line:
-                _look(server, line, keys, examined, leeway=leeway, clock_here=clock_here or SystemClock())
+                _look(server, line, asked, examined)
         except NoAnswerError as exc:
             examined.no_answer = exc.reason
         except Exception as exc:  # noqa: BLE001 - it is raised again below
@@ -90,17 +100,18 @@ def examine(
     return examined
 
 
-def _look(server: Server, line: Line, keys: UserKeys, examined: Examined, *, leeway: float, clock_here: Clock) -> None:
+def _look(server: Server, line: Line, asked: Asked, examined: Examined) -> None:
     examined.host, findings = greeting(server, line)
-    examined.add(*findings, *kind(examined.host), eviction(line), clock(line, clock_here, leeway=leeway))
+    examined.add(*findings, *kind(examined.host, of_a_cluster=asked.of_a_cluster))
     names = {finding.name for finding in examined.findings}
-    if "cluster-node" in names:  # whose keys are elsewhere
+    if "sentinel" in names:
         return
+    examined.add(eviction(line), clock(line, asked.clock, leeway=asked.leeway))
     is_replica = "replica" in names
-    examined.add(*rights(line, keys, user=server.user, is_replica=is_replica))
+    examined.add(*rights(line, asked.keys, user=server.user, is_replica=is_replica))
     if not is_replica:  # which would refuse the key that is to be heard of
-        examined.add(hearing(server, line, prefix=keys.prefix))
-    examined.add(*values(line, keys))
+        examined.add(hearing(server, line, prefix=asked.keys.prefix))
+    examined.add(*values(line, asked.keys))
 
 
 def show(examined: Examined, *, as_json: bool) -> None:

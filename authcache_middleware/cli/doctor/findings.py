@@ -36,9 +36,13 @@ FINDINGS: Final = MappingProxyType(
             "The server is a replica: what is revoked elsewhere comes to it late, and it takes no writes.",
             "Give the address of the primary, or a client made by Sentinel.master_for.",
         ),
+        "sentinel": (
+            "The server is a Sentinel, which holds no users.",
+            "Give the services a client made by Sentinel.master_for, and this command the primary's URL.",
+        ),
         "cluster-node": (
             "The server is a node of a cluster; by its URL only the users of its own slots are reached.",
-            "Give the services a RedisCluster, and this command each primary's URL in turn.",
+            "Give the services a RedisCluster, and this command --cluster and each primary's URL in turn.",
         ),
         "writes-refused": (
             "The server refuses to write ({code}).",

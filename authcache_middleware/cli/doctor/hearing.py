@@ -6,7 +6,7 @@ from typing import Final
 
 from authcache_middleware.cli.doctor.findings import Finding, Unknown, found
 from authcache_middleware.cli.doctor.line import Line, NoAnswerError, RefusedError, Server
-from authcache_middleware.redis.primaries import beacon
+from authcache_middleware.cli.doctor.nobody import nobodys_key
 
 __all__ = ["hearing"]
 
@@ -26,7 +26,7 @@ def hearing(server: Server, pool: Line, *, prefix: str) -> Finding | Unknown | N
             step = "SUBSCRIBE"
             link.ask("SUBSCRIBE", _CHANNEL)
             step = "the changed key"
-            return _heard(link, pool, beacon(prefix))
+            return _heard(link, pool, nobodys_key(pool, prefix))
     except RefusedError as exc:
         if exc.lacking is None:
             return found("client-refused", step=step)

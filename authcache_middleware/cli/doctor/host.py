@@ -47,8 +47,11 @@ def greeting(server: Server, line: Line) -> tuple[Host, list[Finding]]:
     return host, findings
 
 
-def kind(host: Host) -> Iterator[Finding | Unknown]:
-    """Its version, its role and whether it is alone."""
+def kind(host: Host, *, of_a_cluster: bool) -> Iterator[Finding | Unknown]:
+    """Its version, its role and whether it is alone, or of a cluster where it should be."""
+    if host.mode == "sentinel":
+        yield found("sentinel")
+        return
     version = None if host.version is None else re.match(r"(\d+)\.(\d+)", host.version)
     if version is None:
         yield Unknown("server-too-old", "neither HELLO nor INFO says the version")
@@ -60,7 +63,7 @@ def kind(host: Host) -> Iterator[Finding | Unknown]:
         yield Unknown("replica", "neither HELLO nor INFO says the role")
     elif host.role not in ("master", "primary"):
         yield found("replica")
-    if host.mode == "cluster":
+    if host.mode == "cluster" and not of_a_cluster:
         yield found("cluster-node")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Final
 
 from authcache_middleware.cli.doctor.findings import Finding, found
 from authcache_middleware.cli.doctor.line import Line, RefusedError
+from authcache_middleware.cli.doctor.nobody import nobodys_key, pattern_of
 from authcache_middleware.users.keys import UserKeys
 
 __all__ = ["rights"]
@@ -18,10 +18,10 @@ Tried = tuple[str | int, ...]
 
 def rights(line: Line, keys: UserKeys, *, user: str, is_replica: bool) -> Iterator[Finding]:
     """What is missing, in one finding; and whether the server refuses to write for another reason."""
-    nobody = f"\x00doctor:{os.urandom(8).hex()}"  # no subject holds a control character
+    tried_at = (nobodys_key(line, prefix) for prefix in (keys.record(""), keys.revocations(""), keys.refresh("")))
     missing: list[str] = []
     unmade: set[str] = set()
-    for right, key, command in _tries(keys.record(nobody), keys.revocations(nobody), keys.refresh(nobody)):
+    for right, key, command in _tries(*tried_at):
         if command[0] == "HSET" and key in unmade:  # it would make a hash, which does not end by itself
             continue
         try:
@@ -33,7 +33,7 @@ def rights(line: Line, keys: UserKeys, *, user: str, is_replica: bool) -> Iterat
                     yield found("writes-refused", code=exc.code)
                     return
             if exc.lacking is not None:
-                missing.append(right if exc.lacking == "command" else f"~{key.replace(nobody, '*')}")
+                missing.append(right if exc.lacking == "command" else pattern_of(key))
     if missing:
         yield found("missing-rights", rights=" ".join(dict.fromkeys(missing)), user=user)
 
