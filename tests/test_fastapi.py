@@ -1,4 +1,3 @@
-import dataclasses
 import inspect
 import json
 import threading
@@ -160,7 +159,7 @@ async def test_the_dependencies_run_in_the_event_loops_thread():
 
         async def authenticate(self, headers):
             identity = await super().authenticate(headers)
-            return identity._replace(auth=dataclasses.replace(identity.auth, scopes=Watching(identity.auth.scopes)))
+            return identity._replace(auth=identity.auth._replace(scopes=Watching(identity.auth.scopes)))
 
     class Watching(tuple):
         __slots__ = ()

@@ -38,7 +38,7 @@ def inspect(token: str, expected: Expected) -> int:
     now = time.time()
     try:
         parts = split_token(token)
-        header, claims = parts.header, parse_object(parts.claims_json, "unreadable")
+        header, claims = dict(parts.header), parse_object(parts.claims_json, "unreadable")
     except InvalidTokenError as refused:
         status, said = _REFUSED, Refused({}, {}, expected, now).why(refused.reason)
     else:

@@ -49,11 +49,15 @@ class Claims(Mapping[str, Any]):
         return f"<Claims: {', '.join(sorted(self.members))}>"
 
 
+_NESTED = frozenset({dict, list})
+
+
 def read_only(members: dict[str, Any]) -> Mapping[str, Any]:
     """These very members, read-only all through: claims that are remembered are shared by all requests."""
-    for name, value in members.items():
-        if isinstance(value, (dict, list)):
-            members[name] = read_only(value) if isinstance(value, dict) else _tuple(value)
+    if not _NESTED.isdisjoint(map(type, members.values())):  # most have none of either
+        for name, value in members.items():
+            if isinstance(value, (dict, list)):
+                members[name] = read_only(value) if isinstance(value, dict) else _tuple(value)
     return MappingProxyType(members)
 
 

@@ -55,7 +55,7 @@ def audience_is_among(claims: Mapping[str, Any], audiences: frozenset[str] | Non
 def read_subject(claims: Mapping[str, Any], name: str) -> str:
     """The subject: a string of 1 to 255 characters without control characters."""
     subject = claims.get(name)
-    if not isinstance(subject, str) or _match_identifier(subject) is None:
+    if not isinstance(subject, str) or not _is_identifier(subject):
         raise InvalidTokenError("subject")
     return subject
 
@@ -65,7 +65,7 @@ def optional_id(claims: Mapping[str, Any], name: str) -> str | None:
     if name not in claims:
         return None
     value = claims[name]
-    if not isinstance(value, str) or _match_identifier(value) is None:
+    if not isinstance(value, str) or not _is_identifier(value):
         raise InvalidTokenError("claims")
     return value
 
@@ -126,6 +126,12 @@ def refuse_early(not_before: float | None, issued_at: float | None, now: float, 
         raise InvalidTokenError("not_yet_valid")
     if issued_at is not None and not issued_at <= latest:
         raise InvalidTokenError("not_yet_valid")
+
+
+def _is_identifier(text: str) -> bool:
+    if text.isascii() and text.isprintable():  # what the pattern says of such text, without looking at it one by one
+        return 0 < len(text) <= 255  # noqa: PLR2004
+    return _match_identifier(text) is not None
 
 
 def _all_strings(names: list[object]) -> bool:

@@ -147,7 +147,7 @@ class TokenVerifier:
         earliest = claims.issued_at
         if earliest is None:  # of such a token the time left is bounded
             earliest = claims.expires_at - self.max_lifetime
-        not_before = rules.numeric_date(claims, "nbf")
+        not_before = rules.numeric_date(claims.members, "nbf")
         if not_before is not None:
             earliest = max(earliest, not_before)
         return earliest - self.leeway, claims.expires_at + self.leeway
@@ -155,7 +155,7 @@ class TokenVerifier:
     def open(self, token: str, types: frozenset[str | None]) -> dict[str, Any]:
         """The claims of a token of one of these media types, as one of our keys has signed them, not yet looked at."""
         header, signed, signature, claims_json = split_token(token)
-        if not _REFUSED_HEADER.isdisjoint(header):
+        if not header.keys().isdisjoint(_REFUSED_HEADER):
             raise InvalidTokenError("header")
         _check_typ(header, types)
         algorithm = header.get("alg")
@@ -190,12 +190,12 @@ class TokenVerifier:
 
         Of who has signed it, it knows nothing.
         """
-        if not _REFUSED_CLAIMS.isdisjoint(claims):
+        if not claims.keys().isdisjoint(_REFUSED_CLAIMS):
             raise InvalidTokenError("claims")
         for name in self.required:
             if claims.get(name) is None:
                 raise InvalidTokenError("claims")
-        if not self._id_token_claims.isdisjoint(claims):
+        if self._id_token_claims and not self._id_token_claims.isdisjoint(claims):
             raise InvalidTokenError("id_token")
         issuer = rules.issuer_is(claims, self.issuer)
         rules.audience_is_among(claims, self.audiences)

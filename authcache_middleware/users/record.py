@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -89,9 +89,11 @@ class Revocations:
 NO_REVOCATIONS: Final = Revocations()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Record:
-    """What is known of one user, as one load found it."""
+class Record(NamedTuple):
+    """What is known of one user, as one load found it.
+
+    A tuple, as every GET makes one: a frozen dataclass takes four times as long to make.
+    """
 
     issuer: str | None
     subject: str
@@ -101,6 +103,9 @@ class Record:
     loaded_at_ms: int
     load_ms: int
     expires_at_ms: int
+
+    def __repr__(self) -> str:
+        return "<Record>"
 
 
 def new_lease() -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar, final
 
@@ -106,8 +105,7 @@ class AnonymousUser:
         return "<AnonymousUser>"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Credentials:
+class Credentials(NamedTuple):
     """What a request may do: the verified claims, and the scopes and roles in them (``scope["auth"]``)."""
 
     claims: Claims

@@ -53,7 +53,17 @@ def test_of_all_spellings_of_an_octet_string_only_one_is_taken():
     "character", [chr(n) for n in range(256) if chr(n) not in ALPHABET + "."] + ["٣", "\uff41", "\u017f"]
 )
 def test_a_character_outside_the_alphabet_is_refused_anywhere(character):
-    for token in (f"{HEADER}{character}.AAAA.AAAA", f"{HEADER}.AA{character}AA.AAAA", f"{HEADER}.AAAA.AAAA{character}"):
+    added = f"{HEADER}{character}.AAAA.AAAA", f"{HEADER}.AA{character}AA.AAAA", f"{HEADER}.AAAA.AAAA{character}"
+    foreign = [
+        f"A{character * 4}AAA",
+        f"{character}AAA",
+        f"A{character}AA",
+        f"AA{character}A",
+        f"AAA{character}",
+        f"AAAAA{character}AA",
+    ]
+    in_place = [f"{HEADER}.{segment}.AAAA" for segment in foreign] + [f"{HEADER}.AAAA.{segment}" for segment in foreign]
+    for token in (*added, *in_place, *(f"{segment}.AAAA.AAAA" for segment in foreign)):
         with pytest.raises(InvalidTokenError, match="malformed"):
             split_token(token)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import pickle
 from types import MappingProxyType
 
 import pytest
 
 from authcache_middleware import AnonymousUser, User
+from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Credentials, Identity
 
 ANN = User("42", MappingProxyType({"id": 42, "name": "Ann", "full name": "Ann B.", "items": (1,)}))
@@ -87,7 +87,7 @@ def test_a_repr_tells_the_fields_and_no_values() -> None:
 
 
 def test_a_repr_of_credentials_tells_no_values() -> None:
-    claims = dataclasses.replace(NO_CREDENTIALS.claims, subject="42", members={"scope": "tenant:acme", "sub": "42"})
+    claims = Claims("42", None, 2.0, 1.0, None, None, ("tenant:acme",), {"scope": "tenant:acme", "sub": "42"})
     identity = Identity(ANN, Credentials(claims, ("tenant:acme",)))
     assert repr(identity.auth) == "<Credentials: <Claims: scope, sub>>"
     assert "acme" not in repr(identity)
