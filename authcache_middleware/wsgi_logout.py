@@ -37,7 +37,7 @@ class BackchannelLogout:
 
     A POST with a good ``logout_token`` ends what it names and is answered with 200; anything else with 400, and with
     503 and ``Retry-After`` while nobody knows, so that the provider sends it again. It carries no bearer token: mount
-    it outside the middleware, or make its path exempt. ``client_id``, ``typ`` and ``max_age``: see ``LogoutRules``.
+    it outside the middleware, or make its path exempt. The options are those of ``LogoutRules``.
     """
 
     def __init__(
@@ -47,12 +47,13 @@ class BackchannelLogout:
         client_id: str | Iterable[str] | None = None,
         typ: Iterable[str | None] = LOGOUT_TYPES,
         max_age: float = MAX_AGE,
+        by_session: bool = True,
     ) -> None:
         obey = getattr(auth, "backchannel_logout", None)
         if not callable(obey) or inspect.iscoroutinefunction(obey):
             raise ConfigurationError("auth", f"a WSGI application needs an AuthCache, not {type(auth).__name__}")
         self._auth = auth
-        self._rules = LogoutRules(client_id=client_id, typ=typ, max_age=max_age)
+        self._rules = LogoutRules(client_id=client_id, typ=typ, max_age=max_age, by_session=by_session)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request."""

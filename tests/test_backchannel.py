@@ -50,9 +50,11 @@ class Endpoint:
 
 
 @contextmanager
-def serving(kind: str, store, *, load_user: Callable = load, client_id=None, **options) -> Iterator[Endpoint]:
+def serving(
+    kind: str, store, *, load_user: Callable = load, client_id=None, by_session=True, **options
+) -> Iterator[Endpoint]:
     with driven(kind, store, load_user=load_user, **options) as driver:
-        yield Endpoint(driver, client_id=client_id)
+        yield Endpoint(driver, client_id=client_id, by_session=by_session)
 
 
 def order(subject: str | None = "1", sid: str | None = None, **claims) -> str:
@@ -84,6 +86,13 @@ def test_a_session_ends_alone(kind, redis_url, prefix) -> None:
         assert endpoint.post(order("1", "a")).status == 200
         assert [enters(endpoint.driver, sid=sid) for sid in ("a", "b", None)] == [False, True, True]
         assert enters(endpoint.driver, "2", sid="a")
+
+
+def test_where_access_tokens_carry_no_sid_all_of_them_end(kind, redis_url, prefix) -> None:
+    with serving(kind, redis_url, prefix=prefix, by_session=False) as endpoint:
+        assert endpoint.post(order("1", "a")).status == 200
+        assert [enters(endpoint.driver, sid=sid) for sid in ("a", "b", None)] == [False] * 3
+        assert endpoint.post(order(None, "a")).status == 400
 
 
 def test_a_session_whose_user_is_not_named_is_refused(kind, redis_url, prefix) -> None:

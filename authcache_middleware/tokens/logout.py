@@ -41,7 +41,8 @@ class LogoutRules:
 
     ``client_id``, one name or several: what ``aud`` must be or hold; ``None``: the audience of the issuer's access
     tokens. ``typ``: the media types taken, where ``None`` stands for a header without one. ``max_age``: the most
-    seconds since ``iat``, a day at most. Raises ``ConfigurationError``.
+    seconds since ``iat``, a day at most. ``by_session=False`` ends all of the user's sessions where one is named too:
+    for providers whose access tokens carry no ``sid``. Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LogoutRules:
         client_id: str | Iterable[str] | None = None,
         typ: Iterable[str | None] = LOGOUT_TYPES,
         max_age: float = MAX_AGE,
+        by_session: bool = True,
     ) -> None:
         self._client_ids = None if client_id is None else audience_names("client_id", client_id)
         self._types = media_types(typ)
@@ -58,6 +60,9 @@ class LogoutRules:
         if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age <= _LONGEST_AGE:
             raise ConfigurationError("max_age", f"must be a number of seconds, from 1 to {_LONGEST_AGE:,.0f}")
         self._max_age = max_age
+        if not isinstance(by_session, bool):
+            raise ConfigurationError("by_session", "must be True or False")
+        self._by_session = by_session
 
     def read(self, verifier: TokenVerifier, token: str, now: float) -> LogoutOrder:
         """What ``token`` asks for, verified as of ``now`` with that issuer's keys and algorithms (section 2.6).
@@ -95,7 +100,8 @@ class LogoutRules:
             raise InvalidTokenError("subject")
         rules.refuse_late(min(expires_at, issued_at + self._max_age), now, verifier.leeway)
         rules.refuse_early(rules.numeric_date(claims, "nbf"), issued_at, now, verifier.leeway)
-        return LogoutOrder(issuer, subject, session_id, token_id, self._max_age + 2 * math.ceil(verifier.leeway))
+        good_for = self._max_age + 2 * math.ceil(verifier.leeway)
+        return LogoutOrder(issuer, subject, session_id if self._by_session else None, token_id, good_for)
 
 
 def _tells_of_logout(claims: Mapping[str, Any]) -> bool:

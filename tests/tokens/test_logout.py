@@ -49,6 +49,10 @@ def test_what_one_asks_for(family) -> None:
     assert LogoutRules().read(verifier(), logout_token(sid=...), NOW).session_id is None
     assert LogoutRules().read(verifier(), logout_token(sub=...), NOW).subject is None
     assert "ada" not in repr(order)
+    everything = LogoutRules(by_session=False)
+    assert [everything.read(verifier(), each, NOW).session_id for each in (logout_token(), logout_token(sub=...))] == [
+        *(None, None)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,7 @@ def test_the_subject_stands_where_tokens_have_it() -> None:
         ({"max_age": 0}, "max_age"),
         ({"max_age": True}, "max_age"),
         ({"max_age": 10**6}, "max_age"),
+        ({"by_session": "no"}, "by_session"),
     ],
 )
 def test_a_wrong_option_is_named(wrong, named) -> None:
