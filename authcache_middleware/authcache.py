@@ -8,8 +8,10 @@ from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from authcache_middleware.events import Stats
 from authcache_middleware.options import IssuersDict, Options, OptionsDict
+from authcache_middleware.presence import ONLINE_WITHIN
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.story import Headers, Story
+from authcache_middleware.streams.presence import Presence
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.logout import LogoutRules
 from authcache_middleware.users.session import Session
@@ -136,6 +138,18 @@ class AuthCache(Generic[UserT]):
     def backchannel_logout(self, logout_token: str, rules: LogoutRules | None = None) -> None:
         """See ``AsyncAuthCache.backchannel_logout``."""
         finish(self._story.backchannel_logout(logout_token, *(() if rules is None else (rules,))))
+
+    def presence(self, user_id: str, *, within: float = ONLINE_WITHIN, issuer: str | None = None) -> Presence:
+        """See ``AsyncAuthCache.presence``."""
+        return finish(self._story.presence(user_id, within=within, issuer=issuer))
+
+    def online(self, *, within: float = ONLINE_WITHIN, limit: int = 1000, issuer: str | None = None) -> list[str]:
+        """See ``AsyncAuthCache.online``."""
+        return finish(self._story.online(within=within, limit=limit, issuer=issuer))
+
+    def count_online(self, *, within: float = ONLINE_WITHIN, issuer: str | None = None) -> int:
+        """See ``AsyncAuthCache.count_online``."""
+        return finish(self._story.count_online(within=within, issuer=issuer))
 
     def close(self) -> None:
         """Close the connections of this process; a ready client stays open. May be used again after."""

@@ -15,13 +15,19 @@ from authcache_middleware.cache.outage import OutagePolicy
 from authcache_middleware.cache.refresh import Refresher
 from authcache_middleware.cache.store import Store
 from authcache_middleware.options import Options
+from authcache_middleware.queue import story_of
 from authcache_middleware.redis.connect import Opened
+from authcache_middleware.redis.last_seen import LastSeen
+from authcache_middleware.redis.store import Commands
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Runtime
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.logins import Logins
 from authcache_middleware.sessions.orders import Orders
 from authcache_middleware.sessions.revocation import Revoker
+from authcache_middleware.streams.activity import ActivityFlow, SeenUsers
+from authcache_middleware.streams.marks import Marks
+from authcache_middleware.streams.presence import PresenceOf
 from authcache_middleware.verification import NO_PROVIDERS, KnownIssuer, Providers
 
 __all__ = ["Engine"]
@@ -40,6 +46,7 @@ class Engine:
         reporter: Reporter,
         *,
         providers: Providers = NO_PROVIDERS,
+        seen: Marks | None = None,
     ) -> None:
         self.runtime = runtime
         self.providers = providers
@@ -60,8 +67,12 @@ class Engine:
             )
             for name, known in issuers.items()
         }
+        self.presence: Mapping[str | None, PresenceOf] = {}
+        self.activity = self._activity(opened.commands, seen, issuers, options, reporter)
         if links is not None:
             links.start()
+        if self.activity is not None:
+            runtime.background(self.activity.run, "authcache-activity")
 
     def of(self, issuer: str | None) -> UsersOfIssuer:
         """The users of that issuer, which must be one of those that are known."""
@@ -91,9 +102,35 @@ class Engine:
             max_staleness=options.max_staleness,
         )
 
+    def _activity(
+        self,
+        commands: Commands | None,
+        seen: Marks | None,
+        issuers: Mapping[str | None, KnownIssuer],
+        options: Options,
+        reporter: Reporter,
+    ) -> ActivityFlow | None:
+        if options.activity is None or seen is None or commands is None:
+            return None
+        sets = {name: LastSeen(commands, known.keys.last_seen) for name, known in issuers.items()}
+        self.presence = {name: PresenceOf(last, seen, wall=options.clock.wall) for name, last in sets.items()}
+        return ActivityFlow(
+            seen,
+            [SeenUsers(known.keys.prefix, known.says.alias, sets[name]) for name, known in issuers.items()],
+            flush_every=options.activity.flush_every,
+            keep=options.activity.keep,
+            most=options.activity.entries,
+            put=None if options.activity.queue is None else story_of(options.activity.queue).put,
+            wall=options.clock.wall,
+            runtime=self.runtime,
+            reporter=reporter,
+        )
+
     async def aclose(self) -> None:
-        """End what is in the background, wait for loads under way, and close what was opened."""
+        """End what is in the background, wait for loads under way, write who was seen, and close what was opened."""
         await self.runtime.aclose()
+        if self.activity is not None:
+            await self.activity.flush(all_of_them=True)
         for users in self._of.values():
             users.close()
         await self._store.aclose()

@@ -240,6 +240,12 @@ class Stats:
     """Requests without any credentials: answered with 401, or let in by a middleware that is ``optional``."""
     unavailable: int = 0
     """Requests that ``recall`` or ``authenticate`` had no answer for: 503."""
+    activity_writes: int = 0
+    """Users whose last activity was written to Redis, each time that it was."""
+    activity_failures: int = 0
+    """Writes of it, of many users at once, that Redis or the queue did not take: they are tried again."""
+    activity_dropped: int = 0
+    """Users who were seen and not noted, since as many as may be were waiting to be written."""
 
     memory_entries: int = 0
     """Users in memory now."""

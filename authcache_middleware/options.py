@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypedDict
 
+from authcache_middleware.activity import Activity
 from authcache_middleware.errors import ConfigurationError
 from authcache_middleware.events import Observer
 from authcache_middleware.issuers import USUAL_TYPES, Issuer, LoadUser, SaveRevocation, checked_issuers
@@ -89,6 +90,7 @@ class CommonOptionsDict(TypedDict, total=False):
     max_sessions: int | None
     on_max_sessions: Literal["end_oldest", "refuse"]
     require_session: bool
+    activity: Activity | None
     on_outage: Literal["refuse", "load"]
     outage_concurrency: int
     serve_stale_for: float
@@ -223,6 +225,9 @@ class Options:
     require_session: bool = False
     """Refuse tokens whose session (``sid``, else ``jti``) is not on record: who has not logged in, or has expired."""
 
+    activity: Activity | None = None
+    """``Activity()`` remembers when each user was last seen, for ``presence`` and ``online``; ``None`` does not."""
+
     on_outage: Literal["refuse", "load"] = "refuse"
     """While Redis is gone: 503, or ask the database; then the row alone decides, and tokens logged out singly pass."""
     outage_concurrency: int = 8
@@ -284,6 +289,8 @@ class Options:
             raise ConfigurationError("on_max_sessions", "needs max_sessions")
         if not isinstance(self.revoked_before, str) or not self.revoked_before:
             raise ConfigurationError("revoked_before", "must be the name of a field")
+        if self.activity is not None and not isinstance(self.activity, Activity):
+            raise ConfigurationError("activity", "must be an Activity or None")
         if self.on_outage not in ("refuse", "load"):
             raise ConfigurationError("on_outage", 'must be "refuse" or "load"')
         if self.serve_stale_for and not (self.max_staleness and self.memory_entries):

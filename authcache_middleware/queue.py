@@ -185,3 +185,8 @@ class Queue:
 
     def __repr__(self) -> str:
         return repr(self._story)
+
+
+def story_of(queue: AsyncQueue | Queue) -> QueueStory:
+    """What is behind a queue, for this package alone."""
+    return queue._story  # noqa: SLF001

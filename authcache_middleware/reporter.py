@@ -64,6 +64,9 @@ class Reporter:
     refused: int
     without_credentials: int
     unavailable: int
+    activity_writes: int
+    activity_failures: int
+    activity_dropped: int
     redis_may_evict: bool | None
     is_observed: bool
     """Whether anybody is told. Where nobody is, a hit may as well be added to its count from outside."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import weakref
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from authcache_middleware.access import AccessCalls, checked_subject
+from authcache_middleware.access import checked_subject
 from authcache_middleware.backchannel import ProviderCalls
 from authcache_middleware.bearer.header import credentials_of, token_of
 from authcache_middleware.cache.memory import Entry
@@ -18,10 +19,12 @@ from authcache_middleware.engine import Engine
 from authcache_middleware.errors import InvalidTokenError, MissingTokenError, RefusedError, UnavailableError, frames_of
 from authcache_middleware.events import Stats, Unavailable, WatchingObserver
 from authcache_middleware.options import Options
+from authcache_middleware.presence import PresenceCalls, checked_activity
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import Opened, RedisTarget
 from authcache_middleware.reporter import Reporter
-from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime
+from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
+from authcache_middleware.streams.marks import Marks
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge
 from authcache_middleware.users.record import Record
@@ -38,7 +41,7 @@ Headers = Iterable[tuple[str | bytes, str | bytes]]
 _log = logging.getLogger("authcache_middleware")
 
 
-class Story(AccessCalls, ProviderCalls, Generic[UserT]):
+class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
     """The flow from headers to a user, and what ends it; as coroutines that suspend only where the runtime does."""
 
     def __init__(self, runtime: type[AsyncRuntime | BlockingRuntime], redis: object, options: dict[str, Any]) -> None:
@@ -71,6 +74,9 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
                 wait_replicas=self._options.wait_replicas,
             )
         )
+        self._activity = checked_activity(
+            self._options.activity, asynchronous=runtime is AsyncRuntime, has_redis=self._target is not None
+        )
         for known in self._issuers.values():
             for name in ("load_user", "save_revocation"):
                 function = getattr(known.says, name)
@@ -78,6 +84,9 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
                     runtime.refuse(name, function)
         self._begin()
         _begin_anew_in_children(self)
+        if self._activity is not None and runtime is BlockingRuntime:  # nobody tells a WSGI application of its end
+            atexit.unregister(_flush_at_exit)
+            atexit.register(_flush_at_exit)
         for observer in self._options.observers:
             if isinstance(observer, WatchingObserver):
                 observer.watch(self.stats)
@@ -88,6 +97,7 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
         self._starting: dict[str, AbstractContextManager[Any]] = {}
         self._reporter = Reporter(self._options.observers)
         self._tokens.begin_anew(self._reporter)
+        self._seen = None if self._activity is None else Marks(self._activity.entries, self._activity.write_every)
 
     def recall(self, headers: Headers) -> Identity[UserT] | None:
         """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
@@ -103,7 +113,10 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
                     return None
                 engine = self._engines.get(self._place())
                 entry = None if engine is None else engine.memory.entry(token.record_key)
-                return None if entry is None else self._remembered(entry, token.claims)
+                identity = None if entry is None else self._remembered(entry, token.claims)
+                if self._seen is not None and identity is not None:
+                    self._seen.mark(token.record_key, self._wall())
+                return identity
         except RefusedError as exc:
             self._reporter.refusal(exc)
             raise
@@ -132,7 +145,10 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
                         token = self._tokens.check(text, credentials)
                     else:
                         token = await self._tokens.verify(text, credentials, self._providers)
-                return await self._resolved(token.claims, token.record_key)
+                identity = await self._resolved(token.claims, token.record_key)
+                if self._seen is not None:
+                    self._seen.mark(token.record_key, self._wall())
+                return identity
         except RefusedError as exc:
             self._reporter.refusal(exc)
             raise
@@ -250,6 +266,7 @@ class Story(AccessCalls, ProviderCalls, Generic[UserT]):
                     self._options,
                     self._reporter,
                     providers=self._tokens.providers(runtime, opened.store, self._reporter),
+                    seen=self._seen,
                 )
             return self._engines[place]
 
@@ -271,6 +288,13 @@ def _begin_anew_in_children(story: Story[Any]) -> None:
     if not _stories and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_begin_anew)
     _stories.add(story)
+
+
+def _flush_at_exit() -> None:
+    for story in list(_stories):
+        engine = story._engines.get(os.getpid())  # noqa: SLF001 - a blocking one's, the others are under their loops
+        if engine is not None and engine.activity is not None:
+            finish(engine.activity.flush(all_of_them=True))
 
 
 def _begin_anew() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, final
 
 from authcache_middleware.errors import ConfigurationError, QueueFullError, UnavailableError
-from authcache_middleware.redis.queue import Fields, QueueStreams, Taken
+from authcache_middleware.redis.queue import Fields, QueueStreams
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, SystemClock
 from authcache_middleware.streams.connections import Connections
 from authcache_middleware.streams.entries import QueueCounts, QueueEntry
@@ -101,15 +101,15 @@ class QueueStory:
             done += 1
         return done
 
-    async def park(self, one: Taken) -> None:
+    async def park(self, entry: QueueEntry, reason: str) -> None:
         """Set an entry aside. In this order: killed in between, it is parked twice, and never lost."""
-        said = {"id": one.id, "reason": "deliveries", "deliveries": str(one.deliveries - 1)}
+        said = {"id": entry.id, "reason": reason, "deliveries": str(entry.deliveries)}
         added = {f"{_ADDED_WHEN_PARKED}{name}": word for name, word in said.items()}
-        if await self.streams().park({**one.fields, **added}, most=self.max_length) is None:
+        if await self.streams().park({**entry.fields, **added}, most=self.max_length) is None:
             _log.error("queue %s: what is parked is as much as may be, so an entry stays where it is", self.name)
             return
-        await self.streams().acknowledge([one.id])
-        _log.error("queue %s: an entry was handed out %d times and is parked", self.name, one.deliveries - 1)
+        await self.streams().acknowledge([entry.id])
+        _log.error("queue %s: an entry is parked (%s), handed out %d times", self.name, reason, entry.deliveries)
 
     async def aclose(self) -> None:
         """See ``AsyncQueue.aclose``."""
@@ -188,7 +188,7 @@ class Consumption:
         entries = []
         for one in taken:
             if one.deliveries > self._queue.max_deliveries:
-                await self._queue.park(one)
+                await self._queue.park(QueueEntry(one.id, one.fields, one.deliveries - 1), "deliveries")
             else:
                 entries.append(QueueEntry(one.id, one.fields, one.deliveries))
         if not taken:

@@ -31,7 +31,7 @@ class UserKeys:
     with a suffix, the record of a user called ``5:revoked`` would be the revocations of user ``5``.
     """
 
-    __slots__ = ("_answers", "_logouts", "_records", "_refreshes", "_revocations", "prefix")
+    __slots__ = ("_answers", "_logouts", "_records", "_refreshes", "_revocations", "last_seen", "prefix")
 
     def __init__(self, prefix: str = "user:", alias: str | None = None) -> None:
         if not isinstance(prefix, str) or _is_prefix(prefix) is None:
@@ -44,6 +44,7 @@ class UserKeys:
         self._revocations = _sibling(prefix, "revoked") + within
         self._logouts = _sibling(prefix, "logout") + within
         self._answers = _sibling(prefix, "token") + within
+        self.last_seen = _sibling(prefix, "seen") + ("" if alias is None else alias)
 
     def record(self, subject: str) -> str:
         """The key that holds the subject's record or lease; ``DEL`` of it invalidates."""
