@@ -18,6 +18,7 @@ from authcache_middleware.errors import (
     RefusedError,
     UnavailableError,
 )
+from authcache_middleware.sockets import Socket, SocketEndedError, SocketFace, checked_close_code, socket_of
 from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Scope",
     "Send",
     "current_user",
+    "extend",
     "requires",
 ]
 
@@ -56,7 +58,7 @@ _LIFESPAN_ENDS = frozenset(
 )
 
 
-class AsyncFace(Protocol):
+class AsyncFace(SocketFace, Protocol):
     """What the middleware asks of ``AsyncAuthCache``."""
 
     def recall(self, headers: Headers) -> Identity[Any] | None:
@@ -82,6 +84,11 @@ class AuthCacheMiddleware:
     credentials; bad ones are still refused. With ``allow_preflight`` so do CORS preflights. ``refusal_body`` shapes
     the body of a refusal. ``tokens_in`` says where else than in the header a token may stand.
 
+    An accepted WebSocket is watched: it is closed with ``close_code`` when its token has expired (with the reason
+    ``expired``) or its user may enter no longer (``revoked``), and with 1013 when nobody has known for the
+    ``keep_open_for`` seconds of the face (``unavailable``). The application gets ``websocket.disconnect`` with that
+    code, and what it sends then raises an ``OSError``. ``extend`` lets one go on with a fresh token.
+
     ``auth`` is closed before the server is told that the application's lifespan is over. An application that
     takes no part in the lifespan closes it itself.
     """
@@ -97,6 +104,7 @@ class AuthCacheMiddleware:
         realm: str = "api",
         refusal_body: RefusalBody | None = None,
         tokens_in: TokenPlaces | None = None,
+        close_code: int = 4401,
     ) -> None:
         if not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
@@ -110,6 +118,7 @@ class AuthCacheMiddleware:
             raise ConfigurationError("tokens_in", "must be TokenPlaces(…)")
         self._places = None if tokens_in is None or tokens_in.is_header_alone else tokens_in
         self._selective = bool(self.exempt) or allow_preflight or self._places is not None
+        self._close_code = checked_close_code(close_code)
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +141,8 @@ class AuthCacheMiddleware:
         scope["user"] = identity.user
         scope["auth"] = identity.auth
         if kind == "websocket":
-            receive, send = _Connect(receive), _answering(send, scope, self._places)
+            await self._serve(identity, scope, _Connect(receive), _answering(send, scope, self._places))
+            return
 
         said: str | None = None
 
@@ -149,6 +159,22 @@ class AuthCacheMiddleware:
             if said not in _BEFORE_AN_ANSWER:
                 raise
             await self._refuse(error, scope, receive, send)
+
+    async def _serve(self, identity: Identity[Any], scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket, which lasts, and is watched for as long."""
+        claims = None if identity is _NOBODY else identity.auth.claims
+        socket = Socket(self._auth, claims, receive, send, close_code=self._close_code)
+        socket.stand_in(scope)
+        try:
+            await self.app(scope, socket.receive, socket.send)
+        except (RefusedError, UnavailableError) as error:
+            if socket.has_begun:
+                raise
+            await self._refuse(error, scope, receive, send)
+        except SocketEndedError:
+            pass  # it was told so, and has ended by that
+        finally:
+            await socket.done()
 
     def _headers(self, scope: Scope) -> Headers | None:
         """The headers in which the token stands, or that stand for it; ``None`` for a request that needs none."""
@@ -226,6 +252,18 @@ class _Connect:
 def current_user(scope: Scope) -> User:
     """The known user of a request; the anonymous one, who stands in ``scope["user"]``, raises ``MissingTokenError``."""
     return authorise(scope, "user", "auth", _KNOWN)
+
+
+async def extend(scope: Scope, token: str) -> Identity[Any]:
+    """Let a WebSocket go on with a fresh token of the same user, which its client has sent; returns who he is now.
+
+    The token is verified as that of a new request, and waits and raises as ``authenticate`` does; ``InvalidTokenError``
+    as well where it speaks for somebody else, or the connection has ended. Then all stays as it is. Else the connection
+    lasts until the new token's end, only the new one counts, and ``scope["user"]`` and ``scope["auth"]`` are new.
+    """
+    identity = await socket_of(scope).extend(token)
+    scope["user"], scope["auth"] = identity
+    return identity
 
 
 def requires(*scopes: str, **needs: Unpack[NeedsDict]) -> Callable[[Scope], User]:

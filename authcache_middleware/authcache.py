@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
+from authcache_middleware.errors import InvalidTokenError, UnavailableError
 from authcache_middleware.events import Stats
 from authcache_middleware.options import IssuersDict, Options, OptionsDict
 from authcache_middleware.presence import ONLINE_WITHIN
-from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
+from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, CutError, Line, finish
+from authcache_middleware.sessions.watches import End, EndReason, Watch
 from authcache_middleware.story import Headers, Story
 from authcache_middleware.streams.presence import Presence
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.logout import LogoutRules
+from authcache_middleware.users.policy import session_mark
+from authcache_middleware.users.record import Record
 from authcache_middleware.users.session import Session
 from authcache_middleware.users.typed import UserType
-from authcache_middleware.users.user import Identity, User
+from authcache_middleware.users.user import NO_CREDENTIALS, Credentials, Identity, User
 
 __all__ = ["AsyncAuthCache", "AuthCache", "Headers"]
 
 UserT = TypeVar("UserT")
+T = TypeVar("T")
 
 
 def _signature() -> Signature:
@@ -53,6 +60,62 @@ class AsyncAuthCache(Story[UserT]):
     def __init__(self, redis: object, *, user_type: UserType[UserT], **options: Unpack[IssuersDict]) -> None: ...
     def __init__(self, redis: object, **options: Any) -> None:
         super().__init__(AsyncRuntime, redis, options)
+
+    async def while_allowed(self, auth: Credentials, items: AsyncIterable[T]) -> AsyncIterator[T]:
+        """The items, as long as the user of these credentials may be there: for responses that are sent for long.
+
+        ``StreamingResponse(auth.while_allowed(request.auth, lines()))``. It raises ``InvalidTokenError`` when the time
+        of the token is over or its user may enter no longer, ``UnavailableError`` when nobody has known for
+        ``keep_open_for`` seconds. An item that is waited for then is waited for no longer: ``CancelledError`` is raised
+        inside ``items``, which may clean up. Where the application lets the error pass, the client gets a body that
+        breaks off, after what it was sent already. For the anonymous user it is the items themselves.
+        """
+        if auth is NO_CREDENTIALS:
+            async for item in items:
+                yield item
+            return
+        line, reasons, source = Line(), list[EndReason](), aiter(items)
+
+        async def end(reason: EndReason) -> None:
+            reasons.append(reason)
+            line.cut()
+
+        watch = self.watch(auth.claims, end)
+        try:
+            while True:
+                try:
+                    item = await line.wait(source.__anext__)
+                except StopAsyncIteration:
+                    return
+                except CutError:
+                    break
+                yield item
+        finally:
+            watch.release()
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+        raise UnavailableError("connection") if "unavailable" in reasons else InvalidTokenError(reasons[0])
+
+    def watch(self, claims: Claims, end: End) -> Watch:
+        """Watch a connection that stays open with these verified claims, until ``release`` of what is returned.
+
+        ``end(reason)`` is called once and awaited, in a task of its own, when the token's time is over (``"expired"``),
+        its user may enter no longer (``"revoked"``, whatever the cause), or nobody has known for ``keep_open_for``
+        seconds (``"unavailable"``; also by ``aclose``). This is for adapters: the ASGI middleware watches WebSockets
+        by itself, and streams have ``while_allowed``. Raises ``InvalidTokenError`` where the issuer is unknown.
+        """
+        if claims.issuer not in self._issuers:
+            raise InvalidTokenError("issuer")
+        key = self._issuers[claims.issuer].keys.record(claims.subject)
+        return self._engine().watch(claims, key, end, self._holds_until)
+
+    def _holds_until(self, record: Record, claims: Claims) -> float:
+        """Until when the record lets the bearer of these claims in, by itself; raises where it does not."""
+        self._identity(record, claims)
+        sessions, mark = record.revocations.sessions, session_mark(claims)
+        if not self._options.require_session or sessions is None or mark is None:
+            return math.inf
+        return sessions.get(mark, math.inf)
 
     async def __aenter__(self) -> Self:
         return self

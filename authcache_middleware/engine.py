@@ -25,9 +25,12 @@ from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.logins import Logins
 from authcache_middleware.sessions.orders import Orders
 from authcache_middleware.sessions.revocation import Revoker
+from authcache_middleware.sessions.watches import Admit, End, Watch, Watches
 from authcache_middleware.streams.activity import ActivityFlow, SeenUsers
 from authcache_middleware.streams.marks import Marks
 from authcache_middleware.streams.presence import PresenceOf
+from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.users.record import Record
 from authcache_middleware.verification import NO_PROVIDERS, KnownIssuer, Providers
 
 __all__ = ["Engine"]
@@ -50,6 +53,8 @@ class Engine:
     ) -> None:
         self.runtime = runtime
         self.providers = providers
+        self.watches: Watches | None = None
+        self._options = options
         self._store = opened.store
         self.memory = Memory(
             entries=options.memory_entries,
@@ -77,6 +82,24 @@ class Engine:
     def of(self, issuer: str | None) -> UsersOfIssuer:
         """The users of that issuer, which must be one of those that are known."""
         return self._of[issuer]
+
+    def watch(self, claims: Claims, key: str, end: End, admit: Admit) -> Watch:
+        """Watch a connection; ``admit`` is the same for all of them."""
+        if self.watches is None:
+            self.watches = Watches(
+                runtime=self.runtime,
+                memory=self.memory,
+                clock=self._options.clock,
+                read=self._read,
+                admit=admit,
+                leeway=self._options.leeway,
+                max_staleness=self._options.max_staleness,
+                keep_open_for=self._options.keep_open_for,
+            )
+        return self.watches.begin(claims, key, end)
+
+    async def _read(self, claims: Claims) -> Record:
+        return await self.of(claims.issuer).users.record(claims.subject)
 
     def _links(self, opened: Opened, prefix: str, options: Options, reporter: Reporter) -> Links | None:
         if opened.topology is None or not (options.max_staleness and options.memory_entries):
@@ -127,7 +150,12 @@ class Engine:
         )
 
     async def aclose(self) -> None:
-        """End what is in the background, wait for loads under way, write who was seen, and close what was opened."""
+        """End what is in the background, wait for loads under way, write who was seen, and close what was opened.
+
+        Connections that are still watched end as well: nobody would hear what happens to their users.
+        """
+        if self.watches is not None:
+            await self.watches.aclose()
         await self.runtime.aclose()
         if self.activity is not None:
             await self.activity.flush(all_of_them=True)

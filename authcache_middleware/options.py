@@ -94,6 +94,7 @@ class CommonOptionsDict(TypedDict, total=False):
     on_outage: Literal["refuse", "load"]
     outage_concurrency: int
     serve_stale_for: float
+    keep_open_for: float
     observers: Collection[Observer]
     clock: Clock
 
@@ -235,6 +236,9 @@ class Options:
     serve_stale_for: float = 0.0
     """While Redis is gone: how long users in memory go on, though what happens to them is no longer heard."""
 
+    keep_open_for: float = 60.0
+    """How long an open connection is kept while nobody can say whether its user may still enter; 0: not at all."""
+
     observers: Collection[Observer] = ()
     """Called with every event; see ``events``, and ``observers`` for those that are ready-made."""
 
@@ -267,7 +271,7 @@ class Options:
     def _refuse_bad_numbers(self) -> None:
         for name in _DURATIONS:
             _refuse_bad_seconds(name, getattr(self, name))
-        for name in ("max_staleness", "serve_stale_for"):
+        for name in ("max_staleness", "serve_stale_for", "keep_open_for"):
             if getattr(self, name) is False or getattr(self, name) != 0:
                 _refuse_bad_seconds(name, getattr(self, name))
         for name, least, most in _COUNTS:

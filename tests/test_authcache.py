@@ -463,6 +463,8 @@ def test_the_blocking_face_refuses_an_async_loader(loader) -> None:
         ("serve_stale_for", -1),
         ("serve_stale_for", True),
         ("serve_stale_for", float("nan")),
+        ("keep_open_for", -1),
+        ("keep_open_for", False),
         ("serve_stale_for", 60),  # without memory there is nothing stale to serve
         ("observers", None),
         ("observers", print),

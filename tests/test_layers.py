@@ -31,7 +31,7 @@ LAYERS = [
     {"presence"},
     {"story", "authcache"},
     {"__init__", "loaders", "observers"},
-    {"asgi_logout", "wsgi_logout"},
+    {"asgi_logout", "wsgi_logout", "sockets"},
     {"asgi", "wsgi", "testing"},
     {"starlette", "fastapi", "flask"},
     {"cli"},

@@ -59,8 +59,8 @@ def test_the_readme_names_every_option_with_its_default() -> None:
 
 @in_a_checkout
 def test_the_readme_names_every_option_of_the_middleware() -> None:
-    said = table("## What a request gets")
-    for module in ("asgi", "wsgi"):
+    both, asgi = table("## What a request gets"), table("## Connections that stay open")
+    for module, said in (("asgi", both | asgi), ("wsgi", both)):
         middleware = import_module(f"authcache_middleware.{module}").AuthCacheMiddleware
         options = list(signature(middleware).parameters.values())[1:]
         assert list(said) == [option.name for option in options]

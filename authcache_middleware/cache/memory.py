@@ -83,6 +83,7 @@ class Memory:
         self._readers: dict[str, list[Reading]] = {}
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._went_stale = _NEVER
+        self._listener: Callable[[str | None], None] | None = None
 
     def entry(self, key: str) -> Entry | None:
         """The entry, if there is one and it may be trusted. Never waits, and takes no lock for one that is ready.
@@ -121,6 +122,11 @@ class Memory:
     def is_trusted(self) -> bool:
         """Whether it may answer now."""
         return self._now() <= self._trusted_until
+
+    @property
+    def trusted_until(self) -> float:
+        """Until when it may answer, unless it hears from all links again before that; perhaps long ago."""
+        return self._trusted_until
 
     def __len__(self) -> int:
         return len(self._records) + (0 if self._packed is None else len(self._packed))
@@ -188,6 +194,8 @@ class Memory:
             waiters = self._waiters.pop(key, ())
         for wake in waiters:
             wake()
+        if self._listener is not None:
+            self._listener(key)
 
     def flush(self) -> None:
         """Anything may have changed: a new link, a flushed server, another set of primaries."""
@@ -201,6 +209,8 @@ class Memory:
             self._waiters.clear()
         for wake in waiters:
             wake()
+        if self._listener is not None:
+            self._listener(None)
 
     # -- the trust fence
 
@@ -232,6 +242,13 @@ class Memory:
         self._trusted_until = min(self._heard.values(), default=_NEVER) + self._max_staleness
 
     # -- who waits for a change
+
+    def listen(self, heard: Callable[[str | None], None]) -> None:
+        """Call ``heard`` with every key that is heard of from here on, and with ``None`` when it may be any; for good.
+
+        Only one listens. He is called when memory has let go of the key already.
+        """
+        self._listener = heard
 
     def wait_for(self, key: str, wake: Callable[[], None]) -> None:
         """Call ``wake`` once when the key is heard of, or everything is flushed; from any thread."""

@@ -44,8 +44,21 @@ class AsyncTableFace(TableFace):
     async def authenticate(self, headers) -> Identity:
         return super().authenticate(headers)
 
+    def watch(self, claims, end) -> Unwatched:
+        return Unwatched()
+
     async def aclose(self) -> None:
         self.close()
+
+
+class Unwatched:
+    """A connection to which nothing happens."""
+
+    def renew(self, claims) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
 
 
 def bearer(token: str = "alice") -> tuple[tuple[str, str], ...]:

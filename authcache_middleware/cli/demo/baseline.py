@@ -55,8 +55,22 @@ class AsyncDatabaseEachTime:
         claims = _verified(self._verifier, headers)
         return _identity(claims, await self._load_user(claims.subject))
 
+    def watch(self, _claims: Claims, _end: object) -> Unwatched:
+        """A connection that nobody watches: it hears of nothing."""
+        return Unwatched()
+
     async def aclose(self) -> None:
         """Nothing was opened."""
+
+
+class Unwatched:
+    """A connection to which nothing happens."""
+
+    def renew(self, _claims: Claims) -> None:
+        """Nothing has to be known."""
+
+    def release(self) -> None:
+        """Nothing was begun."""
 
 
 def _verified(verifier: TokenVerifier, headers: Headers) -> Claims:
