@@ -15,7 +15,20 @@ from typing import Any, Final
 
 import redis.asyncio
 from peers_faces import PATIENCE_S, load, ours, token_of
-from peers_requests import AUDIENCE, ISSUER, SECRET, SUBJECT, USER, bare_asgi, headers_of, receive, scope_of, send
+from peers_requests import (
+    AUDIENCE,
+    ISSUER,
+    SECRET,
+    SUBJECT,
+    USER,
+    bare_asgi,
+    headers_of,
+    padded_claims,
+    receive,
+    scope_of,
+    send,
+)
+from scale_measured import token_of as quick_token_of
 
 from authcache_middleware import AsyncAuthCache, asgi
 from authcache_middleware.testing import MemoryStore
@@ -27,6 +40,7 @@ KINDS: Final = ("bare", "memory", "no token", "garbage")
 LOADER_S: Final = 0.05
 _STORM: Final = 1000
 _LONG: Final = 100_000.0
+_CLAIMS: Final = {"iss": ISSUER, "aud": AUDIENCE, **padded_claims()}
 
 
 async def requests(kind: str, count: int) -> None:
@@ -138,7 +152,7 @@ class Room:
 
 async def room(users: int, tokens: int) -> Room:
     """Fills the memory of a face and asks for its users, each with a token; no Redis takes part."""
-    most = {"memory_entries": 2 * users + 50_000, "token_entries": 2 * tokens + 50_000}  # nobody makes room for others
+    most = {"memory_entries": 4 * users + 50_000, "token_entries": 4 * tokens + 50_000}  # nobody makes room for others
     auth = _trusting(**most, token_bytes=1 << 40)
     memory = auth._engine().memory  # noqa: SLF001
     empty_ms, empty = _collection_ms(), _resident()
@@ -149,7 +163,7 @@ async def room(users: int, tokens: int) -> Room:
         own = await _ask(auth, str(number))
     with_tokens = _resident()
     if auth.stats().memory_hits != tokens or (len(memory), auth.stats().token_entries) != (users, tokens):
-        raise RuntimeError("some were not kept")
+        raise RuntimeError(f"some were not kept: {len(memory):,} users, {auth.stats()}")
     return Room(
         users,
         (with_users - empty) / users,
@@ -172,7 +186,7 @@ def _keep(memory: Any, subject: str, key: str) -> None:
 
 async def _ask(auth: AsyncAuthCache[Any], subject: str) -> int:
     """A request with a new token; returns the size of what it brought along and is kept."""
-    credentials = b"Bearer " + token_of(subject).encode()
+    credentials = b"Bearer " + quick_token_of(int(subject), secret=SECRET, **_CLAIMS).encode()
     await auth.authenticate([(b"authorization", credentials)])
     return sys.getsizeof(credentials)
 
