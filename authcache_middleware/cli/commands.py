@@ -186,3 +186,29 @@ def demo(*, serve: bool, redis_url: str | None, port: int | None, loader_ms: int
 
     plan = Plan(serve=serve, redis_url=redis_url, port=port, loader_ms=loader_ms, requests=requests, users=users)
     raise SystemExit(play(plan))
+
+
+@authcache.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("name", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(*, name: str | None, arguments: tuple[str, ...]) -> None:
+    """Run the benchmark NAME with its own ARGUMENTS (--help names them), or list what there is.
+
+    Only in a checkout: the scripts are no part of what is installed. They need the extra bench.
+    """
+    from authcache_middleware.cli.bench import benchmarks, folder, run
+
+    place = folder()
+    if place is None:
+        raise click.ClickException("there are no benchmarks here: they are run in a checkout, installed with pip -e")
+    known = benchmarks(place)
+    if name is None or name.startswith("-"):
+        width = max(map(len, known))
+        click.echo("Usage: authcache bench NAME [ARGUMENTS]\n")
+        for each, line in known.items():
+            click.echo(f"  {each.replace('_', '-'):<{width}}  {line}")
+        return
+    script = name.replace("-", "_")
+    if script not in known:
+        raise click.BadParameter(f"there is no such benchmark; authcache bench lists them: {name}", param_hint="NAME")
+    raise SystemExit(run(place / f"{script}.py", arguments))
