@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,10 +150,12 @@ def _measured(url: str, plan: _Plan, progress: Progress) -> Measured:
         if "storm" in parts:
             found.storms += _worker(sys.executable, "storm", url, 2)
             progress.advance(task)
-    if "room" in parts:
-        found.room = _worker(sys.executable, "room", plan.users, plan.users)
-    if "instructions" in parts:
-        _count_instructions(found, progress)
+    with ThreadPoolExecutor(2) as beside:  # bytes and instructions do not depend on who runs beside them
+        room = beside.submit(_worker, sys.executable, "room", plan.users, plan.users) if "room" in parts else None
+        if "instructions" in parts:
+            _count_instructions(found, progress, beside)
+        if room is not None:
+            found.room = room.result()
     return found
 
 
@@ -168,16 +171,19 @@ def _pythons(
         progress.advance(task)
 
 
-def _count_instructions(found: Measured, progress: Progress) -> None:
+def _count_instructions(found: Measured, progress: Progress, beside: ThreadPoolExecutor) -> None:
     if valgrind() is None:
         found.skipped["instructions"] = "valgrind is not installed"
         return
     task = progress.add_task("instructions", total=len(KINDS) + 1)
-    start = collected(_requests_command(KINDS[0], 0))
-    for kind in KINDS:
+    commands = [_requests_command(KINDS[0], 0), *(_requests_command(kind, _REQUESTS) for kind in KINDS)]
+    counts = []
+    for count in beside.map(collected, commands):
+        counts.append(count)
         progress.advance(task)
-        found.instructions[kind] = (collected(_requests_command(kind, _REQUESTS)) - start) / _REQUESTS
-    progress.advance(task)
+    start, *others = counts
+    for kind, count in zip(KINDS, others, strict=True):
+        found.instructions[kind] = (count - start) / _REQUESTS
 
 
 def _requests_command(kind: str, count: int) -> list[str]:
@@ -277,6 +283,7 @@ def _report(found: Measured, place: dict[str, Any]) -> dict[str, Any]:
             name: dict(zip(_COLUMNS, (each.as_json() for each in columns), strict=True))
             for name, columns in _peer_rows(found)
         },
+        "names": found.names,
         "instructions": found.instructions,
         "storms": found.storms,
         "room": found.room,

@@ -25,6 +25,8 @@ __all__ = ["main"]
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 
+_PER_INCH = 22  # letters of that size
+
 Draw = Callable[[dict[str, Any]], dict[str, Figure]]
 
 _DRAWN: dict[str, Draw] = {
@@ -58,7 +60,7 @@ def main(files: tuple[Path, ...], into: Path) -> None:
             click.echo(f"{file.name}: nothing to draw")
             continue
         for name, figure in draw(found).items():
-            figure.text(0.01, 0.005, _where(found), fontsize=6, va="bottom")
+            figure.text(0.01, 0.005, _where(found, int(figure.get_figwidth() * _PER_INCH)), fontsize=6, va="bottom")
             for suffix in ("png", "svg"):
                 # without the date, so that the same figures are the same file
                 metadata = {"Date": None} if suffix == "svg" else {"Software": None}
@@ -67,10 +69,11 @@ def main(files: tuple[Path, ...], into: Path) -> None:
             plt.close(figure)
 
 
-def _where(found: dict[str, Any]) -> str:
+def _where(found: dict[str, Any], most: int) -> str:
     machine = found["machine"]
     busy = f"load {machine['load'][0]:g} before, {machine['load afterwards'][0]:g} after"
-    return f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {busy}; {found['command']}"
+    where = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {busy}; {found['command']}"
+    return where if len(where) <= most else f"{where[: most - 1]}…"
 
 
 if __name__ == "__main__":
