@@ -18,15 +18,18 @@ __all__ = ["AuthCacheMiddleware", "current_user", "requires"]
 
 _SCHEME = "bearer"
 _OPENAPI_SCHEME = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+_COOKIE_SCHEME = "cookie"
+_COOKIE_WORDS = "The access token. With an unsafe method it also needs an Origin of this service, or the double submit."
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 
 
 class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
     """The ASGI middleware, which shows in the application's OpenAPI document what it does.
 
-    Every operation but those on ``exempt`` paths is locked with the scheme ``bearer``; with ``optional`` the lock
-    may stay open, except where ``current_user`` or ``requires`` is a dependency. It does so from the application's
-    first connection (its lifespan) on; ``app.openapi()`` called before shows the dependencies only.
+    Every operation but those on ``exempt`` paths is locked with the scheme ``bearer``, or with ``cookie`` where
+    ``tokens_in`` takes tokens from one; with ``optional`` the lock may stay open, except where ``current_user`` or
+    ``requires`` is a dependency. It does so from the application's first connection (its lifespan) on;
+    ``app.openapi()`` called before shows the dependencies only.
     """
 
     _documented = False
@@ -47,7 +50,9 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
 
     def _locked(self, document: Mapping[str, Any]) -> dict[str, Any]:
         components = document.get("components", {})
-        schemes = {**components.get("securitySchemes", {}), _SCHEME: _OPENAPI_SCHEME}
+        schemes = {**components.get("securitySchemes", {}), **self._schemes()}
+        if _SCHEME not in self._schemes():
+            schemes.pop(_SCHEME, None)
         paths = {
             path: {name: self._secured(path, member) if name in _METHODS else member for name, member in item.items()}
             for path, item in document.get("paths", {}).items()
@@ -63,10 +68,28 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
             alternatives = alternatives or [{}, {_SCHEME: []}]
         else:
             alternatives = [{_SCHEME: [], **other} for other in alternatives or [{}]]
+        alternatives = [each for alternative in alternatives for each in self._ways(alternative)]
         secured = {**operation, "security": alternatives}
         if not alternatives:
             del secured["security"]
         return secured
+
+    def _schemes(self) -> dict[str, dict[str, str]]:
+        """The ways to bring a token over HTTP, by name."""
+        places, schemes = self._places, {}
+        if places is None or places.header:
+            schemes[_SCHEME] = _OPENAPI_SCHEME
+        if places is not None and isinstance(places.cookie, str):
+            cookie = {"type": "apiKey", "in": "cookie", "name": places.cookie, "description": _COOKIE_WORDS}
+            schemes[_COOKIE_SCHEME] = cookie
+        return schemes
+
+    def _ways(self, alternative: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The same alternative once for each way to bring the token that it needs."""
+        if _SCHEME not in alternative:
+            return [dict(alternative)]
+        others = {name: scopes for name, scopes in alternative.items() if name != _SCHEME}
+        return [{way: alternative[_SCHEME], **others} for way in self._schemes()]
 
 
 class _Lock(SecurityBase):
@@ -103,13 +126,14 @@ def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awa
 
     For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. Further
     needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. OpenAPI shows ``scopes`` in the
-    lock (FastAPI 0.123.9 and newer); it has no words for the others. What is no name raises ``ConfigurationError`` at
-    once.
+    lock (FastAPI 0.123.9 and newer) and ``roles`` behind them; it has no words for the others. What is no name raises
+    ``ConfigurationError`` at once.
     """
     check = asgi.requires(*scopes, **needs)
+    shown = [*scopes, *needs.get("roles", ())]
 
     async def checked(
-        request: HTTPConnection, security: SecurityScopes, _lock: None = Security(_lock, scopes=scopes)
+        request: HTTPConnection, security: SecurityScopes, _lock: None = Security(_lock, scopes=shown)
     ) -> User:
         user = check(request.scope)
         if security.scopes:  # of a Security(…) that depends on this one

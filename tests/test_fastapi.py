@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Security, WebSocket
 from fastapi.security import APIKeyHeader
 
 import authcache_middleware.fastapi as adapter
-from authcache_middleware import ConfigurationError, UnavailableError, User
+from authcache_middleware import ConfigurationError, TokenPlaces, UnavailableError, User
 from authcache_middleware.fastapi import AuthCacheMiddleware, current_user, requires
 
 CurrentUser = Annotated[User, Depends(current_user)]
@@ -202,6 +202,7 @@ async def test_every_operation_is_locked_but_the_exempt_ones(dependencies):
         "/read": [{"bearer": ["read"]}],
         "/write": [{"bearer": ["read", "write"]}],
         "/any": [{"bearer": ["read"]}],
+        "/boss": [{"bearer": ["boss"]}],
         "/both": [{"bearer": ["write", "read"]}],
         "/security": [{"bearer": ["read"]}],
         "/security-write": [{"bearer": ["write"]}],
@@ -211,8 +212,37 @@ async def test_every_operation_is_locked_but_the_exempt_ones(dependencies):
 async def test_optional_locks_stay_open_where_nobody_asks_for_the_user():
     seen = await locks(application(optional=True))
     assert seen["/anyone"] == [{}, BEARER]
-    assert seen["/me"] == seen["/boss"] == seen["/sub/orders"] == [BEARER]
+    assert seen["/me"] == seen["/sub/orders"] == [BEARER]
+    assert seen["/boss"] == [{"bearer": ["boss"]}]
     assert seen["/health"] is None
+
+
+async def test_a_cookie_is_another_way_in_where_tokens_may_stand_in_one():
+    places = TokenPlaces(cookie=True, origins=["https://app.example"])
+    app = application(tokens_in=places)
+    reply = await over_asgi(app, Ask(raw_path="/openapi.json", headers=bearer()))
+    document = json.loads(reply.body)
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["bearer"] == SCHEME
+    assert (schemes["cookie"]["in"], schemes["cookie"]["name"]) == ("cookie", "__Host-access_token")
+    paths = {path: item["get"].get("security") for path, item in document["paths"].items() if "get" in item}
+    assert paths["/anyone"] == [BEARER, {"cookie": []}]
+    assert paths["/read"] == [{"bearer": ["read"]}, {"cookie": ["read"]}]
+    assert {"APIKeyHeader": [], "cookie": []} in paths["/key"]
+    assert paths["/health"] is None
+
+
+async def test_without_the_header_there_is_no_bearer_scheme():
+    places = TokenPlaces(header=False, cookie="token", csrf_cookie=True)
+    app = application(tokens_in=places, exempt=["/openapi.json"])
+    document = json.loads((await over_asgi(app, Ask(raw_path="/openapi.json"))).body)
+    assert "bearer" not in document["components"]["securitySchemes"]
+    assert document["paths"]["/read"]["get"]["security"] == [{"cookie": ["read"]}]
+    assert "bearer" not in str(list(document["paths"].values()))
+
+
+async def test_places_of_websockets_alone_change_nothing():
+    assert (await locks(application(tokens_in=TokenPlaces(subprotocol=True))))["/anyone"] == [BEARER]
 
 
 async def test_the_document_is_locked_however_the_middleware_was_put_in():
