@@ -6,11 +6,13 @@ import math
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from authcache_middleware.cli.live_commands import doctor, revoke, sessions
 from authcache_middleware.cli.mint import claim, given_by_option, mint, signing_key
+from authcache_middleware.issuers import USUAL_TYPES
 from authcache_middleware.tokens.material import FAMILIES
 
 __all__ = ["authcache"]
@@ -103,11 +105,7 @@ def token(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File that holds the key; one line break at its end is left out.",
 )
-@click.option(
-    "--jwks",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File that holds a JWK or a JWK set, in place of a key.",
-)
+@click.option("--jwks", metavar="FILE|URL", help="A JWK or a JWK set, in place of a key.")
 @click.option(
     "--algorithm",
     "algorithms",
@@ -116,6 +114,10 @@ def token(
     help="Taken; the token's if left out.",
 )
 @click.option("--issuer", help="What iss must be; not checked if left out.")
+@click.option(
+    "--typ", multiple=True, help='Media type taken; "none" for a token without one. JWT, at+jwt, none if left out.'
+)
+@click.option("--profile", type=click.Choice(["jwt", "rfc9068"]), default="jwt", show_default=True)
 @click.option("--audience", multiple=True, help="What aud must be or hold, one of several; not checked if left out.")
 @click.option("--leeway", type=click.FloatRange(0, 60), default=5.0, show_default=True, help="Seconds.")
 def inspect(
@@ -123,16 +125,19 @@ def inspect(
     token: str,
     key: str | None,
     key_file: Path | None,
-    jwks: Path | None,
+    jwks: str | None,
     algorithms: tuple[str, ...],
     issuer: str | None,
+    typ: tuple[str, ...],
+    profile: Literal["jwt", "rfc9068"],
     audience: tuple[str, ...],
     leeway: float,
 ) -> None:
     """Show what TOKEN says, verify it where a key is given, and say in one line why it would be refused.
 
-    Its signature is never printed. TOKEN may be - for standard input: what stands on the command line is seen by
-    everyone on the machine. Exit status: 0 accepted, 1 refused, 3 if nothing is wrong but there was no key.
+    Its signature is never printed, nor anything of one that is opaque. TOKEN may be - for standard input: what stands
+    on the command line is seen by everyone on the machine. Exit status: 0 accepted, 1 refused, 3 if nothing is wrong
+    but there was no key.
     """
     from authcache_middleware.cli.inspect import inspect as inspected
     from authcache_middleware.cli.inspect import published_keys, token_text, verification_key
@@ -146,7 +151,13 @@ def inspect(
     elif key or key_file is not None:
         keys = verification_key(signing_key(key, key_file))
     expected = Expected(
-        keys=keys, algorithms=algorithms or None, issuer=issuer, audience=audience or None, leeway=leeway
+        keys=keys,
+        algorithms=algorithms or None,
+        issuer=issuer,
+        audience=audience or None,
+        leeway=leeway,
+        typ=tuple(None if each == "none" else each for each in typ) or USUAL_TYPES,
+        profile=profile,
     )
     raise SystemExit(inspected(token_text(token), expected))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import sys
 import time
@@ -20,6 +21,9 @@ from rich.text import Text
 from authcache_middleware.cli.mint import public_half
 from authcache_middleware.cli.refusals import Expected, Refused, printable, shown, since
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
+from authcache_middleware.runtime import finish
+from authcache_middleware.tokens.jwk_set import UnusableAnswerError
+from authcache_middleware.tokens.jwks import JWKS
 from authcache_middleware.tokens.keys import Keys
 from authcache_middleware.tokens.material import FAMILIES
 from authcache_middleware.tokens.strict import parse_object, split_token
@@ -40,7 +44,8 @@ def inspect(token: str, expected: Expected) -> int:
         parts = split_token(token)
         header, claims = dict(parts.header), parse_object(parts.claims_json, "unreadable")
     except InvalidTokenError as refused:
-        status, said = _REFUSED, Refused({}, {}, expected, now).why(refused.reason)
+        reason = "opaque" if refused.reason == "malformed" and _looks_opaque(token) else refused.reason
+        status, said = _REFUSED, Refused({}, {}, expected, now).why(reason)
     else:
         for line in _contents(header, claims, now):
             console.print(Text(line))
@@ -70,15 +75,43 @@ def verification_key(key: str) -> Keys:
     raise click.UsageError("the private key cannot be read")
 
 
-def published_keys(file: Path) -> Keys:
-    """The JWK or JWK set in ``file``; raises ``click.UsageError``."""
+def published_keys(source: str) -> Keys:
+    """The JWK or JWK set in a file or at a URL; raises ``click.UsageError`` and ``click.ClickException``."""
     try:
-        keys = json.loads(file.read_text(encoding="utf-8"))
+        keys = json.loads(_fetched(source) if _is_url(source) else Path(source).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as exc:
         raise click.UsageError(f"--jwks cannot be read ({type(exc).__name__})") from None
     if not isinstance(keys, dict) or not ("kty" in keys or isinstance(keys.get("keys"), list)):
         raise click.UsageError("--jwks holds neither a JWK nor a JWK set")
     return keys
+
+
+_is_url = re.compile(r"https?://", re.IGNORECASE).match
+
+
+def _fetched(url: str) -> bytes:
+    """What a provider publishes there, asked for once, by the rules of ``JWKS``."""
+    try:
+        provider = JWKS(url)
+    except ConfigurationError as wrong:
+        raise click.UsageError(f"--jwks: {wrong}") from None
+    from authcache_middleware.tokens.fetch import BlockingGet  # needs httpx, as its provider did
+
+    try:
+        return finish(provider.fetch(BlockingGet(provider.transport)))
+    except Exception as exc:  # noqa: BLE001 - httpx has many
+        problem = str(exc) if isinstance(exc, UnusableAnswerError) else type(exc).__name__
+    raise click.ClickException(f"--jwks could not be fetched: {problem}")
+
+
+# RFC 6750, section 2.1: what may be sent as a token at all. And the beginning of each JSON object in base64url, by
+# which a JWT that was damaged on its way still shows what it was.
+_match_bearer = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII).fullmatch
+_BEGINNING = "eyJ"
+
+
+def _looks_opaque(token: str) -> bool:
+    return _match_bearer(token) is not None and not token.startswith(_BEGINNING)
 
 
 _WORDS = {
@@ -116,12 +149,18 @@ def _judged(
     except InvalidTokenError as refused:
         return _REFUSED, Refused(header, claims, expected, now).why(refused.reason)
     except ConfigurationError as wrong:
+        if expected.profile == "rfc9068" and wrong.argument in _OF_RFC9068:
+            return _REFUSED, f"it has no {_OF_RFC9068[wrong.argument]}, which RFC 9068 asks for"
         if wrong.argument != "keys":
             raise click.ClickException(str(wrong)) from None
         return _REFUSED, f"its alg is {shown(algorithm)}, which no key that was given serves ({wrong})"
     if expected.keys is None:
         return _UNVERIFIED, "nothing speaks against it, but no key was given for its signature"
     return _ACCEPTED, "its signature is good, and nothing speaks against it"
+
+
+# Of what was not said, the token itself says what is expected; and where it does not, nothing is.
+_OF_RFC9068 = {"issuer": "iss", "audience": "aud"}
 
 
 def _sealed_anew(token: str, header: Mapping[str, Any]) -> tuple[str, Keys, tuple[str, ...]]:
@@ -143,7 +182,15 @@ def _verifier(keys: Keys, algorithms: Iterable[str], claims: Mapping[str, Any], 
     if audience is None:
         own = claims.get("aud")
         audience = tuple(text for each in (own if isinstance(own, list) else [own]) for text in _texts(each)) or None
-    return TokenVerifier(keys=keys, algorithms=algorithms, issuer=issuer, audience=audience, leeway=expected.leeway)
+    return TokenVerifier(
+        keys=keys,
+        algorithms=algorithms,
+        issuer=issuer,
+        audience=audience,
+        leeway=expected.leeway,
+        typ=expected.typ,
+        profile=expected.profile,
+    )
 
 
 def _texts(value: object) -> Iterator[str]:

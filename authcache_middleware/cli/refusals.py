@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from authcache_middleware.errors import InvalidTokenError
+from authcache_middleware.issuers import USUAL_TYPES
 from authcache_middleware.tokens import rules
 from authcache_middleware.tokens.keys import Keys
-from authcache_middleware.tokens.profiles import USUAL_SCOPE_CLAIMS
+from authcache_middleware.tokens.profiles import RFC9068_TYP, USUAL_SCOPE_CLAIMS, Profile
 from authcache_middleware.tokens.verifier import USUAL_MAX_LIFETIME
 
 __all__ = ["Expected", "Refused", "printable", "shown", "since"]
@@ -28,6 +29,8 @@ class Expected:
     issuer: str | None
     audience: tuple[str, ...] | None
     leeway: float
+    typ: tuple[str | None, ...] = USUAL_TYPES
+    profile: Profile = "jwt"
 
 
 class Refused(NamedTuple):
@@ -62,6 +65,12 @@ def printable(text: str) -> str:
 
 def _audiences(expected: Expected) -> str:
     return " or ".join(map(shown, expected.audience or ("text",)))
+
+
+def _types(expected: Expected) -> str:
+    types = (RFC9068_TYP,) if expected.profile == "rfc9068" else expected.typ
+    *others, last = ["none" if typ is None else printable(typ) for typ in types]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _span(seconds: float) -> str:
@@ -101,9 +110,9 @@ def _odd_claim(at: Refused) -> str:
         for name in names:
             if _raises(rule, claims, name):
                 return f"its {name} is {shown(claims[name])}, not {shape}"
-    for name in ("exp", "iat"):
-        if name not in claims:
-            return f"it has no {name}" + (" (require_iat=False would take it)" if name == "iat" else "")
+    for name, words in _MISSING.items():
+        if name not in claims and (name in ("exp", "iat") or at.expected.profile == "rfc9068"):
+            return f"it has no {name}{words}"
     return "a claim is not as it must be"
 
 
@@ -115,16 +124,21 @@ def _raises(rule: Any, claims: Mapping[str, Any], name: str) -> bool:
     return False
 
 
+_OF_RFC9068: Final = ", which RFC 9068 asks for"
+_MISSING: Final = {"exp": "", "iat": " (require_iat=False would take it)", "jti": _OF_RFC9068, "client_id": _OF_RFC9068}
 _SHAPES: Final = (
     (rules.numeric_date, ("exp", "iat", "nbf"), "a number of seconds since 1970"),
-    (rules.optional_id, ("jti", "sid"), _IDENTIFIER),
+    (rules.optional_id, ("jti", "sid", "client_id"), _IDENTIFIER),
     (lambda claims, name: rules.scope_words(claims, (name,)), USUAL_SCOPE_CLAIMS, "words in one text"),
 )
 _WHY: Final[Mapping[str, Callable[[Refused], str]]] = {
     "oversized": lambda _: "it is longer than 8 KiB, or its header than 1 KiB",
+    "opaque": lambda _: (
+        "it is opaque, no JWT: taken only where introspection is configured, which asks its issuer what it says"
+    ),
     "malformed": lambda _: "it is not three segments of canonical base64url, parted by dots: no JWT, or damaged",
     "header": lambda _: "its header is not strict JSON in UTF-8, or names crit, b64 or zip, which nobody here knows",
-    "typ": lambda at: f"its typ is {shown(at.header.get('typ'))}, where JWT, at+jwt or none is taken",
+    "typ": lambda at: f"its typ is {shown(at.header.get('typ'))}, where {_types(at.expected)} is taken",
     "algorithm": _other_algorithm,
     "key": _no_key,
     "signature": lambda _: "its signature does not fit: another key, or it was changed",

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from forgeries import cases, seed_of_this_run
 from jwt.algorithms import RSAAlgorithm
+from provider import Provider, answering
 
 from authcache_middleware.cli.commands import authcache
 from authcache_middleware.testing import issue_token
@@ -149,6 +150,46 @@ def test_one_line_says_why(options, said, keyed):
     assert "\u202e" not in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "arguments", "said"),
+    [
+        ({}, ["--typ", "at+jwt"], 'refused: its typ is "JWT", where at+jwt is taken'),
+        ({"typ": None}, ["--typ", "JWT", "--typ", "at+jwt"], "refused: its typ is absent, where JWT or at+jwt is"),
+        ({"typ": None}, ["--typ", "none"], "accepted"),
+        ({"typ": "x+jwt"}, ["--typ", "X+JWT"], "accepted"),
+        ({}, ["--profile", "rfc9068"], 'refused: its typ is "JWT", where at+jwt is taken'),
+        ({"typ": "at+jwt"}, ["--profile", "rfc9068"], "refused: it has no client_id, which RFC 9068 asks for"),
+        ({"typ": "at+jwt", "claims": {"client_id": 5}}, ["--profile", "rfc9068"], "refused: its client_id is 5, not"),
+        ({"typ": "at+jwt", "claims": {"client_id": "a"}}, ["--profile", "rfc9068"], "accepted"),
+        ({"typ": "at+jwt", "issuer": None}, ["--profile", "rfc9068"], "refused: it has no iss, which RFC 9068 asks"),
+        ({"typ": "at+jwt", "audience": None}, ["--profile", "rfc9068"], "refused: it has no aud, which RFC 9068 asks"),
+    ],
+)  # fmt: skip
+def test_kinds_of_tokens(options, arguments, said):
+    token = issue_token(KEY, **{"issuer": "https://a", "audience": "x", **options})
+    assert verdict(run(token, "--key", KEY, *arguments)).startswith(said)
+
+
+def test_keys_that_a_provider_publishes():
+    with Provider(tls=False) as provider:
+        provider.rotate("one", "two")
+        token = provider.token("two")
+        assert verdict(run(token, "--jwks", provider.url)).startswith("accepted")
+        assert provider.fetches == 1
+        assert verdict(run(provider.token("three"), "--jwks", provider.url)).startswith('refused: its kid "three" is')
+        for answer, said in (
+            (answering(status=500), "Error: --jwks could not be fetched: status 500"),
+            (answering(status=302, Location=provider.url), "Error: --jwks could not be fetched: status 302"),
+            (answering(b"<html>"), "--jwks cannot be read"),
+        ):
+            provider.answer = answer
+            shown = run(token, "--jwks", provider.url)
+            assert (shown.exit_code in {1, 2}, said in shown.stderr) == (True, True)
+    shown = run(token, "--jwks", provider.url)
+    assert (shown.exit_code, shown.stderr) == (1, "Error: --jwks could not be fetched: ConnectError\n")
+    assert "must be https" in run(token, "--jwks", "http://id.example/jwks").stderr
+
+
 def segment(octets):
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
@@ -157,8 +198,10 @@ def segment(octets):
     ("token", "said"),
     [
         ("", "it is not three segments"),
-        ("opaque-token", "it is not three segments"),
-        ("a.b.c=", "it is not three segments"),
+        ("opaque-token", "it is opaque, no JWT: taken only where introspection is configured"),
+        ("a.b.c=", "it is opaque, no JWT"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.AB", "it is not three segments"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0", "it is not three segments"),
         ("é.b.c", "it is not three segments"),
         ("a" * 9000, "it is longer than 8 KiB"),
         (f"{segment(b'[]')}.{segment(b'{}')}.AA", "its header is not strict JSON"),
