@@ -20,6 +20,7 @@ from faces import headers, settings, token_for
 
 from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError
 from authcache_middleware.cache.memory import Memory
+from authcache_middleware.cache.store import Store
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
 from authcache_middleware.redis.store import RedisStore
@@ -31,20 +32,6 @@ PATIENCE = 30.0  # of each command, in seconds: a loaded machine is slow, and no
 CHANGES = 4
 ASKS = 8
 MAX_STALENESS = 0.3
-FORWARDED = (
-    "get",
-    "claim",
-    "compare_and_delete",
-    "delete",
-    "revocations",
-    "revoke_id",
-    "revoke_before",
-    "sessions",
-    "begin_session",
-    "elect",
-    "may_evict",
-    "aclose",
-)
 
 
 class PlainSet:
@@ -52,8 +39,9 @@ class PlainSet:
 
     def __init__(self, store: RedisStore, client: redis.Redis) -> None:
         self._client = client
-        for name in FORWARDED:
-            setattr(self, name, getattr(store, name))
+        for name in vars(Store).keys() - {"compare_and_set"}:
+            if not name.startswith("_"):
+                setattr(self, name, getattr(store, name))
 
     async def compare_and_set(self, key, expected, value, *, ttl_ms):
         self._client.set(key, value, px=ttl_ms)
