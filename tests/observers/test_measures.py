@@ -89,7 +89,7 @@ def test_how_things_stand_is_added_over_the_faces() -> None:
     assert set(OF_EVENTS) & set(OF_STATS) == {REQUESTS}
 
 
-OF_CALLS = {"cli", "testing", "sessions", "sockets.py", "logout_form.py"}
+OF_CALLS = {"cli", "testing", "sessions", "sockets.py", "authcache.py", "logout_form.py"}
 """What these refuse is no request with a user's token."""
 
 
