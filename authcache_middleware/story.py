@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from authcache_middleware.access import checked_subject
 from authcache_middleware.backchannel import ProviderCalls
 from authcache_middleware.bearer.header import credentials_of, token_of
 from authcache_middleware.cache.memory import Entry
@@ -180,10 +179,6 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         engine = self._engines.pop(self._runtime.place(), None)
         if engine is not None:
             await engine.aclose()
-
-    def key(self, user_id: str, *, issuer: str | None = None) -> str:
-        """The key in Redis whose ``DEL`` invalidates this user (of several issuers, this ``issuer``'s)."""
-        return self._issuers[self._issuer(issuer)].keys.record(checked_subject(user_id))
 
     def stats(self) -> Stats:
         """Counts of this process since it started, and how things stand where it is called (event loop or process).

@@ -24,6 +24,9 @@ class Begun:
     ended: tuple[str, ...] = ()
     """The marks of those that it took the place of."""
 
+    def __repr__(self) -> str:
+        return f"<Begun: {len(self.ended)} ended>"
+
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:

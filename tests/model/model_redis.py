@@ -7,21 +7,26 @@ PING may be queued just ahead of one message that belongs before it, as servers 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from reference import Reference
 from scheduler import Place, Promise, Scheduler
 
 from authcache_middleware.cache.link import WireError
+from authcache_middleware.cache.store import Begun, NotBegun
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.redis.cluster_client import name_of
 from authcache_middleware.redis.cluster_view import slot_of
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import MemoryStore
 from authcache_middleware.users.record import ForeignValueError
+
+_WRITES_SESSIONS = frozenset({"begin_session", "revoke_id", "revoke_before"})
 
 
 class MovedError(Exception):
@@ -114,6 +119,18 @@ class ServerStore(MemoryStore):
     async def set(self, key: str, value: bytes, *, ttl_ms: int) -> None:
         self._set(key, value, ttl_ms)
 
+    async def begin_session(self, key: str, mark: str, **options: Any) -> Begun | NotBegun:
+        answer = await super().begin_session(key, mark, **options)
+        if self._weak == "end" and isinstance(answer, Begun):
+            for ended in answer.ended:
+                del self._revocations[key].ids[ended]
+        return answer
+
+    def sessions_now(self, key: str) -> dict[str, int]:
+        """Those that have not expired, with their ends."""
+        held, now = self._revocations.get(key), math.ceil(self._clock.wall())
+        return {mark: end for mark, end in held.revocations().sessions.items() if end > now} if held else {}
+
 
 class Server:
     """Keys, and the links that want to hear of them. Commands are executed one after the other."""
@@ -153,7 +170,7 @@ class Server:
         if self.is_retired:
             return MovedError(), self.reference.next_moment()
         self.expire(key)
-        before = self.store._values.get(key)
+        before, sessions = self.store._values.get(key), self.store.sessions_now(key)
         try:
             answer = finish(getattr(self.store, command)(key, *arguments, **options))
         except ForeignValueError as exc:
@@ -161,6 +178,8 @@ class Server:
         self.store.calls.clear()
         moment = self.reference.next_moment()
         after = self.store._values.get(key)
+        if command in _WRITES_SESSIONS:
+            self.reference.sessions_changed(key, sessions, self.store.sessions_now(key), moment)
         if command == "delete":
             self.reference.deleted(key, moment)
         if after is not before:
@@ -484,9 +503,10 @@ class SimStore:
 
     changes = False
 
-    def __init__(self, place: Place, cluster: Cluster) -> None:
+    def __init__(self, place: Place, cluster: Cluster, *, knows_sessions: bool = True) -> None:
         self._place = place
         self._cluster = cluster
+        self._knows_sessions = knows_sessions
 
     async def _ask(self, command: str, key: str, *arguments: Any, **options: Any) -> tuple[Any, int]:
         return await self._cluster.sent(self._place, command, key, *arguments, **options)
@@ -513,13 +533,20 @@ class SimStore:
         task.deleted_at = moment
 
     async def revocations(self, key: str) -> Any:
-        return (await self._ask("revocations", key))[0]
+        answer = (await self._ask("revocations", key))[0]
+        return answer if self._knows_sessions else replace(answer, sessions=None)
 
     async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
         await self._ask("revoke_id", key, mark, lifetime=lifetime, leeway=leeway)
 
     async def revoke_before(self, key: str, *, lifetime: int, leeway: int) -> None:
         await self._ask("revoke_before", key, lifetime=lifetime, leeway=leeway)
+
+    async def sessions(self, key: str) -> Any:
+        return (await self._ask("sessions", key))[0]
+
+    async def begin_session(self, key: str, mark: str, **options: Any) -> Any:
+        return (await self._ask("begin_session", key, mark, **options))[0]
 
     async def may_evict(self) -> bool | None:
         return False

@@ -26,11 +26,11 @@ class Mutant:
 
 _FRESH = "not reading.is_marked and reading.epoch == self._epoch and now <= self._trusted_until"
 _LOGOUT = (
-    "            await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self._leeway)\n",
-    '        await self.cached(claims.subject, by="logout")\n',
+    "            await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)\n",
+    "        await self.cached(subject, by=by)\n",
 )
 _REVOKE = (
-    "            await self._store.revoke_before(key, lifetime=self._user_lifetime, leeway=self._leeway)\n",
+    "            await self._store.revoke_before(key, lifetime=self._user_lifetime, leeway=self.leeway)\n",
     '        await self.cached(subject, by="revoke_user")\n',
 )
 
@@ -76,11 +76,31 @@ MUTANTS = {
         "sessions/revocation.py",
         tuple(edit for write, drop in (_LOGOUT, _REVOKE) for edit in ((drop, ""), (write, f"    {drop}{write}"))),
     ),
+    "the DEL goes before the session that begins": Mutant(
+        "sessions/logins.py",
+        (
+            ('                await self._revoker.cached(subject, by="login")\n', ""),
+            (
+                "            begun = await self._store",
+                '            await self._revoker.cached(subject, by="login")\n            begun = await self._store',
+            ),
+        ),
+    ),
+    "memory refuses whom it does not know": Mutant(
+        "users/policy.py", (('return verdict != "session"', "return True"),)
+    ),
+    "who knows of no sessions is believed": Mutant(
+        "cache/flow.py", (("if self._needs_sessions and record.revocations.sessions is None:", "if False:"),)
+    ),
+    "the session that makes room is not revoked": Mutant(weak="end"),
+    "there is one session more than may be": Mutant(
+        "sessions/logins.py", (("                most=self._most,\n", "                most=self._most + 1,\n"),)
+    ),
     "one's own memory is not dropped": Mutant(
         "sessions/revocation.py", (("            self._forget(key)", "            pass"),)
     ),
 }
-"""Every one of them lets somebody in who has been thrown out."""
+"""Every one of them lets somebody in who has been thrown out, or keeps somebody out who has just come."""
 
 
 def plant(mutant: Mutant, where: Path) -> None:

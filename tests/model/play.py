@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -16,14 +17,14 @@ from scheduler import Place, Scheduler
 from sim_runtime import SimRuntime
 
 from authcache_middleware.engine import Engine
-from authcache_middleware.errors import UnavailableError
+from authcache_middleware.errors import LoginRefusedError, UnavailableError
 from authcache_middleware.options import Options
 from authcache_middleware.redis.cluster import ClusterTopology
 from authcache_middleware.redis.connect import Opened
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.keys import UserKeys
-from authcache_middleware.users.policy import is_active, judge, token_mark
+from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge, session_mark, token_mark
 from authcache_middleware.users.record import Record
 from authcache_middleware.verification import KnownIssuer
 
@@ -39,7 +40,9 @@ class World:
     def __init__(self, seed: int, weak: str = "", replicas: float = 0.35) -> None:
         self.scheduler = scheduler = Scheduler(seed)
         self.chance = scheduler.chance
-        self.reference = Reference(scheduler, max_staleness=MAX_STALENESS)
+        self.max_sessions = self.chance.choice([None, 1, 2, 3])
+        self.requires = self.chance.choice([0.0, 0.0, 0.5, 1.0])
+        self.reference = Reference(scheduler, max_staleness=MAX_STALENESS, max_sessions=self.max_sessions)
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
         self.subjects = [str(number) for number in range(1, self.chance.choice([1, 2, 3]) + 1)]
@@ -83,11 +86,12 @@ class World:
     def new_token(self, subject: str) -> None:
         self._made += 1
         issued = 1_700_000_000.0 + self.scheduler.now + self.scheduler.between(-2, 2)
-        claims = Claims(
-            subject, None, issued + 3600, issued, f"{self._made}" if self.scheduler.likely(0.8) else None, None, (), {}
-        )
+        token_id = f"{self._made}" if self.scheduler.likely(0.8) else None
         tokens = self.tokens[subject]
-        tokens.append(Token(claims, self.scheduler.now))
+        sid = f"s{self._made}" if self.scheduler.likely(0.7) else None
+        if tokens and self.scheduler.likely(0.3):  # one that was refreshed
+            sid = self.chance.choice(tokens).claims.session_id
+        tokens.append(Token(Claims(subject, None, issued + 3600, issued, token_id, sid, (), {}), self.scheduler.now))
         del tokens[:-4]
 
     def run(self, steps: int) -> None:
@@ -141,8 +145,20 @@ class World:
     def _revoke(self, process: Process, subject: str) -> None:
         process.place.spawn(process.revoke(subject))
 
-    def _login(self, _process: Process, subject: str) -> None:
+    def _issue(self, _process: Process, subject: str) -> None:
         self.new_token(subject)
+
+    def _login(self, process: Process, subject: str) -> None:
+        """With a token of this moment, as often as not; with one of before it is put off, or begins again."""
+        if self.scheduler.likely(0.6):
+            self.new_token(subject)
+        token = self.tokens[subject][-1] if self.scheduler.likely(0.6) else self.chance.choice(self.tokens[subject])
+        process.place.spawn(process.login(subject, token))
+
+    def _logout_session(self, process: Process, subject: str) -> None:
+        token = self.chance.choice(self.tokens[subject])
+        if token.claims.session_id is not None:
+            process.place.spawn(process.logout_session(subject, token))
 
     def _foreign(self, _process: Process, subject: str) -> None:
         self.foreigner.spawn(self._foreign_delete(subject))
@@ -261,6 +277,9 @@ class World:
         for subject in self.subjects:
             self.foreigner.spawn(self._foreign_delete(subject))
         self.scheduler.run(until=self.scheduler.now + 5.0)
+        for _ in range(20):  # an answer of a slow server may be late just now: trust is lost for a moment
+            if not all(process.engine.memory.is_trusted for process in self.processes):
+                self.scheduler.run(until=self.scheduler.now + 0.1)
         for process in self.processes:
             process.look_back()
             for subject in self.subjects:
@@ -296,12 +315,17 @@ class Process:
             loader_concurrency=world.chance.choice([1, 2, 32]),
             max_staleness=MAX_STALENESS,
             save_revocation=self.save if world.saves else None,
+            max_sessions=world.max_sessions,
+            on_max_sessions="refuse" if world.max_sessions and scheduler.likely(0.3) else "end_oldest",
+            require_session=scheduler.likely(world.requires),
             clock=self.place.clock,
         )
+        # as one that has never heard of sessions, and fills records without them
+        self.knows_sessions = self.options.require_session or scheduler.likely(0.8)
         self._open()
 
     def _open(self) -> None:
-        store = SimStore(self.place, self.world.cluster)
+        store = SimStore(self.place, self.world.cluster, knows_sessions=self.knows_sessions)
         topology = store
         if self.world.has_replicas:
             client = SimClient(self.place, self.world.cluster)
@@ -338,14 +362,18 @@ class Process:
         users = self.engine.of(None).users
         request = self.world.reference.request(self.place, users, subject, token)
         record, source = self.recall(subject), "memory"
-        if record is None:
+        if record is None or not is_settled(self.judged(record, token)):
             source = "redis"
+            self.world.counts["memory knew no session"] += record is not None
             try:
                 record = await users.record(subject)
             except UnavailableError as exc:
                 self.world.counts[f"unavailable: {exc.reason}"] += 1
                 return
-        verdict = judge(record, token.claims, is_active)
+        verdict = self.judged(record, token)
+        if self.options.require_session:
+            self.world.counts[f"required, {verdict}"] += 1
+            self.world.reference.required(request, verdict, self.place.clock.wall())
         self.world.counts[source] += 1
         self.world.counts[f"{source}, where replicas take over"] += self.world.has_replicas
         self.world.counts[verdict] += 1
@@ -353,31 +381,58 @@ class Process:
         self._tell(f"answers for {subject} from {source}: version {version}, {verdict} (asked {request.began:.4f})")
         self.world.reference.answered(request, record, verdict, source)
 
+    def judged(self, record: Record, token: Token) -> Verdict:
+        session_at = self.place.clock.wall() if self.options.require_session else None
+        return judge(record, token.claims, is_active, session_at=session_at)
+
     async def change(self, subject: str) -> None:
         likely = self.world.scheduler.likely
         self.world.reference.commit(subject, None if likely(0.1) else {"active": likely(0.7)})
         await self._end(subject, "invalidate", self.engine.of(None).revoker.cached(subject))
 
+    async def login(self, subject: str, token: Token) -> None:
+        mark, logins = session_mark(token.claims), self.engine.of(None).logins
+        if mark is None:
+            return
+        lasts = 3600.0 if self.world.scheduler.likely(0.7) else self.world.scheduler.between(5, 20)
+        expires_s = math.ceil(self.place.clock.wall() + lasts)
+        called_at = self.world.reference.next_moment()
+        try:
+            if await self._end(subject, "login", logins.begin(subject, mark, expires_s=expires_s), token):
+                self.world.reference.logged_in(subject, mark, expires_s, called_at=called_at)
+        except LoginRefusedError as exc:
+            self.world.counts[f"login refused: {exc.reason}"] += 1
+
+    async def logout_session(self, subject: str, token: Token) -> None:
+        sid = token.claims.session_id
+        assert sid is not None
+        ended = self.engine.of(None).revoker.session(subject, sid)
+        await self._end(subject, "logout_session", ended, token, mark=f"s:{sid}")
+
     async def logout(self, subject: str, token: Token) -> None:
         revoked = self.engine.of(None).revoker.token(token.claims, now=self.place.clock.wall())
-        await self._end(subject, "logout", revoked, token, mark=token_mark(token.claims))
+        sid = token.claims.session_id
+        mark = token_mark(token.claims) if sid is None else f"s:{sid}"
+        await self._end(subject, "logout", revoked, token, mark=mark)
 
     async def revoke(self, subject: str) -> None:
         await self._end(subject, "revoke_user", self.engine.of(None).revoker.user(subject), everything=True)
 
-    async def _end(self, subject: str, name: str, ending, token: Token | None = None, **what) -> None:
+    async def _end(self, subject: str, name: str, ending, token: Token | None = None, **what) -> bool:
+        """Whether it was confirmed."""
         called, users = (self.world.scheduler.now, self.world.reference.next_moment()), self.engine.of(None).users
         try:
             await ending
         except UnavailableError:
             self.world.counts["not confirmed"] += 1
-            return
+            return False
         task = self.world.scheduler.current
         assert task is not None
         self._tell(f"{name} {subject} is confirmed")
         self.world.counts[name] += 1
         self.world.reference.ended(subject, users, called=called, executed_at=task.deleted_at, **what)
         self.world.probe(subject, token)
+        return True
 
     async def close(self) -> None:
         """Close as an application does, and begin anew."""
@@ -411,11 +466,12 @@ class Process:
 
 _WAYS = ("there", "back", "anywhere")
 _ACTIONS = {
-    "request": 70, "change": 6, "foreign": 4, "logout": 3, "revoke": 0.7, "login": 3, "garbage": 0.3, "touch": 1,
+    "request": 70, "change": 6, "foreign": 4, "logout": 2, "logout_session": 1.5, "revoke": 0.7, "issue": 2, "login": 4,
+    "garbage": 0.3, "touch": 1,
     "crash": 0.5, "restart": 0.3, "pause": 1, "stall": 1.5, "kill": 2, "evict": 0.6, "flush": 0.4, "lose": 0.2,
     "failover": 0.4,
 }  # fmt: skip
-_ENDINGS = frozenset({"change", "foreign", "logout", "revoke"})
+_ENDINGS = frozenset({"change", "foreign", "logout", "logout_session", "revoke"})
 _TROUBLE = frozenset({"crash", "restart", "pause", "stall", "kill", "evict", "flush", "lose", "garbage", "failover"})
 
 
@@ -467,7 +523,7 @@ def main() -> None:
     arguments.add_argument("first", type=int)
     arguments.add_argument("seeds", type=int)
     arguments.add_argument("--steps", type=int, default=STEPS)
-    arguments.add_argument("--weak", default="", help="claim: no suffix; set: compare-and-set does not compare")
+    arguments.add_argument("--weak", default="", help="claim: no suffix; set: it does not compare; end: no mark")
     arguments.add_argument("--replicas", type=float, default=0.35, help="in which share of the seeds there are some")
     chosen = arguments.parse_args()
     counts: Counter[str] = Counter()

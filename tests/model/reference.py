@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from scheduler import Place, Scheduler
 
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.users.policy import session_mark
 from authcache_middleware.users.record import Record, is_lease, read_record
 
 ROUNDING = 1e-9
+MOST_SKEW = 3.0
+"""By how much a process may be behind the server that drops what has expired, which rounds up."""
 
 
 class ViolationError(AssertionError):
@@ -51,6 +54,17 @@ class _Ending:
 
 
 @dataclass
+class _Login:
+    """A session that is on record, as its user was told."""
+
+    mark: str
+    expires: float
+    called_at: int
+    answered_at: int
+    forgotten: bool
+
+
+@dataclass
 class _Row:
     from_moment: int
     version: int
@@ -63,6 +77,11 @@ class Subject:
 
     rows: list[_Row] = field(default_factory=list)
     endings: list[_Ending] = field(default_factory=list)
+    logins: list[_Login] = field(default_factory=list)
+    ever_begun: dict[str, float] = field(default_factory=dict)
+    """Every session that was ever on record, with its last end."""
+    ended_sessions: dict[str, int] = field(default_factory=dict)
+    """Those that were taken off it, and the moment of that."""
     forgotten_at: int = -1
     deleted_at: int = 0
 
@@ -70,8 +89,9 @@ class Subject:
 class Reference:
     """The database's rows, and the judge of every answer. *Moments* number what happens in the order it does."""
 
-    def __init__(self, scheduler: Scheduler, *, max_staleness: float) -> None:
+    def __init__(self, scheduler: Scheduler, *, max_staleness: float, max_sessions: int | None = None) -> None:
         self._scheduler = scheduler
+        self._max_sessions = max_sessions
         self._max_staleness = max_staleness
         self._moment = 0
         self._subjects: dict[str, Subject] = defaultdict(Subject)
@@ -105,11 +125,21 @@ class Reference:
     def deleted(self, key: str, moment: int) -> None:
         self._subjects[key.rpartition(":")[2]].deleted_at = moment
 
+    def sessions_changed(self, key: str, before: dict[str, int], after: dict[str, int], moment: int) -> None:
+        """A command has been executed that may begin or end some; never may there be too many."""
+        found = self._subjects[key.rpartition(":")[2]]
+        for mark, end in after.items():
+            found.ever_begun[mark] = max(found.ever_begun.get(mark, 0), end)
+        for mark in before.keys() - after.keys():
+            found.ended_sessions.setdefault(mark, moment)
+        if self._max_sessions is not None and len(after) > self._max_sessions:
+            raise ViolationError(f"S: {len(after)} sessions are on record of {key}")
+
     def forgotten(self, key: str) -> None:
         """Redis has lost what was revoked: the one thing that nobody can make up for."""
         found = self._subjects[key.rpartition(":")[2]]
         found.forgotten_at = self.next_moment()
-        for ending in found.endings:
+        for ending in [*found.endings, *found.logins]:
             ending.forgotten = True
 
     # -- what callers are told
@@ -126,12 +156,36 @@ class Reference:
     ) -> None:
         """An invalidation has returned, or a DEL was answered."""
         found, now = self._subjects[subject], self._scheduler.now
-        found.endings.append(
-            _Ending(by, *called, now, self.next_moment(), executed_at, mark, everything, found.forgotten_at > called[1])
-        )
+        answered_at = self.next_moment()
+        forgotten = found.forgotten_at > called[1]
+        found.endings.append(_Ending(by, *called, now, answered_at, executed_at, mark, everything, forgotten))
+        for session, ended_at in found.ended_sessions.items():  # whoever ended it: its DEL, or a later one, is answered
+            if ended_at < executed_at and not any(each.mark == session for each in found.endings):
+                is_lost = found.forgotten_at > ended_at
+                found.endings.append(_Ending(by, *called, now, answered_at, executed_at, session, False, is_lost))
+
+    def logged_in(self, subject: str, mark: str, expires: float, *, called_at: int) -> None:
+        """A login has returned: from here on every process knows of it."""
+        found = self._subjects[subject]
+        forgotten = found.forgotten_at > called_at
+        found.logins.append(_Login(mark, expires, called_at, self.next_moment(), forgotten))
 
     def request(self, place: Place, by: object, subject: str, token: Token) -> Request:
         return Request(place, by, subject, token, self._scheduler.now, self.next_moment())
+
+    def required(self, request: Request, verdict: str, wall: float) -> None:
+        """Where a session is required, nobody is let in without one, and nobody refused who has one."""
+        found, mark = self._subjects[request.subject], session_mark(request.token.claims)
+        end = 0.0 if mark is None else found.ever_begun.get(mark, 0.0)
+        said = f"{request.place.name}, of {request.subject}, asked {request.began:.4f}"
+        if verdict == "active" and end <= wall:
+            raise ViolationError(f"S: somebody was let in without a session ({said})")
+        if verdict != "session" or mark in found.ended_sessions:
+            return
+        for login in found.logins:
+            is_known = login.mark == mark and login.answered_at <= request.moment and not login.forgotten
+            if is_known and login.expires > wall + MOST_SKEW:
+                raise ViolationError(f"S: a session was not known, whose login had been answered ({said})")
 
     def answered(self, request: Request, record: Record, verdict: str, source: str) -> None:
         """An answer knows of all that had ended when its request began; one from memory, of what was not just now."""
@@ -170,4 +224,6 @@ class Reference:
 def _ends(ending: _Ending, token: Token) -> bool:
     if ending.everything:
         return token.issued <= ending.called
-    return ending.mark is not None and ending.mark in (f"t:{token.claims.token_id}", f"i:{token.claims.issued_at!r}")
+    claims = token.claims
+    names = (f"t:{claims.token_id}", f"i:{claims.issued_at!r}", f"s:{claims.session_id}")
+    return ending.mark is not None and ending.mark in names

@@ -30,6 +30,8 @@ def test_what_was_invalidated_is_not_seen_again() -> None:
         assert counts["steps"] > 50_000
         for what in (
             "memory", "redis", "active", "inactive", "revoked", "unknown", "invalidate", "logout", "revoke_user",
+            "login", "logout_session", "login refused: max_sessions", "login refused: ended", "login refused: too_soon",
+            "required, active", "required, session", "memory knew no session",
             "fills_refused counted", "refreshes counted", "links_lost counted", "not confirmed",
             "failover", "memory, where replicas take over",
         ):  # fmt: skip
