@@ -17,7 +17,7 @@ from authcache_middleware.cli.given import (
     redis_option,
 )
 
-__all__ = ["doctor", "revoke", "sessions"]
+__all__ = ["doctor", "revoke", "sessions", "who", "worker"]
 
 _MONTH = 30 * 24 * 3600.0
 
@@ -37,11 +37,13 @@ def doctor(
     Run it where the services run, with their URL. It changes nothing but keys that are nobody's. Exit status: 0 fine, 1
     something was found, 2 there was no answer, or not to the end.
     """
+    from rich.console import Console
+
     from authcache_middleware.cli.doctor import Asked, examine, show
 
-    examined = examine(
-        Asked(url=checked_url(redis_url), keys=keys_of(prefix, alias), leeway=leeway, of_a_cluster=cluster)
-    )
+    asked = Asked(url=checked_url(redis_url), keys=keys_of(prefix, alias), leeway=leeway, of_a_cluster=cluster)
+    with Console(stderr=True).status("looking", spinner="line"):  # shown on a terminal alone
+        examined = examine(asked)
     show(examined, as_json=as_json)
     raise SystemExit(examined.status)
 
@@ -134,3 +136,92 @@ def revoke(
         else:
             ended = ending.revoke_user(there, str(subject), leeway=leeway)
     click.echo(json.dumps({"revoked": ended.revoked}) if as_json else ended.said)
+
+
+@click.command()
+@click.option(
+    "--within",
+    "windows",
+    multiple=True,
+    type=click.FloatRange(1),
+    default=(60.0, 300.0, 3600.0, 86400.0),
+    show_default=True,
+    help="Seconds until now; may be given several times. The first says who is online.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(0, 100_000),
+    default=20,
+    show_default=True,
+    help="How many of those online are named, the latest first.",
+)
+@redis_option
+@prefix_option
+@alias_option
+@json_option
+def who(
+    *, windows: tuple[float, ...], limit: int, redis_url: str, prefix: str, alias: str | None, as_json: bool
+) -> None:
+    """Say who is online, and how many users were seen lately: by services that have activity switched on.
+
+    Exit status: 0 also where nobody is, 1 Redis does not answer, 2 something was given wrongly.
+    """
+    from authcache_middleware.cli.reached import reached
+    from authcache_middleware.cli.who import look, show_seen
+
+    with reached(checked_url(redis_url), keys_of(prefix, alias), leeway=0, max_token_lifetime=_MONTH) as there:
+        seen = look(there.last_seen, windows, limit=limit)
+    show_seen(seen, as_json=as_json)
+
+
+@click.command()
+@click.argument("save_activity")
+@click.option("--queue", "name", required=True, help="The queue's name, as the services have it.")
+@redis_option
+@click.option(
+    "--redeliver-after",
+    type=click.FloatRange(min=0.001),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which what a worker holds is handed to another; longer than a batch takes.",
+)
+@click.option(
+    "--max-deliveries",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="How often a batch is tried before it is parked.",
+)
+@click.option("--consumer", help="This worker's name, which no other has; by default each process has one.")
+@json_option
+def worker(
+    *,
+    save_activity: str,
+    name: str,
+    redis_url: str,
+    redeliver_after: float,
+    max_deliveries: int,
+    consumer: str | None,
+    as_json: bool,
+) -> None:
+    """Call SAVE_ACTIVITY, a function named as module:function, for each batch of last activity; until Ctrl-C.
+
+    The module is looked for from the current directory too; the function may be async. An outage of Redis is waited
+    through. Exit status: 0 it was ended by SIGINT or SIGTERM, after the batch that was under way; 2 something was given
+    wrongly.
+    """
+    from authcache_middleware.cli.worker import function_named, work
+    from authcache_middleware.errors import ConfigurationError
+
+    try:
+        work(
+            function_named(save_activity),
+            checked_url(redis_url),
+            name,
+            consumer=consumer,
+            as_json=as_json,
+            redeliver_after=redeliver_after,
+            max_deliveries=max_deliveries,
+        )
+    except ConfigurationError as wrong:
+        raise click.UsageError(str(wrong)) from None

@@ -13,6 +13,7 @@ import click
 from authcache_middleware.errors import ConfigurationError, UnavailableError
 from authcache_middleware.redis.breaker import Breaker
 from authcache_middleware.redis.connect import RedisTarget
+from authcache_middleware.redis.last_seen import LastSeen
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import SystemClock, finish
 from authcache_middleware.sessions.logins import Logins
@@ -30,6 +31,7 @@ class Reached:
 
     revoker: Revoker
     logins: Logins
+    last_seen: LastSeen
 
 
 @contextmanager
@@ -46,7 +48,9 @@ def reached(
         max_connections=1,
         wait_replicas=wait_replicas,
     )
-    store = target.open(Breaker(time.monotonic, reporter)).store
+    opened = target.open(Breaker(time.monotonic, reporter))
+    store, commands = opened.store, opened.commands
+    assert commands is not None  # noqa: S101 - what a RedisTarget opens is a Redis
     revoker = Revoker(
         store,
         keys=keys,
@@ -59,7 +63,7 @@ def reached(
     )
     logins = Logins(store, keys=keys, most=None, ends_oldest=True, revoker=revoker, now=clock.wall)
     try:
-        yield Reached(revoker, logins)
+        yield Reached(revoker, logins, LastSeen(commands, keys.last_seen))
     except UnavailableError as exc:
         raise click.ClickException(f"Redis has not answered, or not confirmed it: {exc.reason}") from None
     except ConfigurationError as exc:
