@@ -27,11 +27,25 @@ _MONTH = 30 * 24 * 3600.0
 @prefix_option
 @alias_option
 @leeway_option
+@click.option(
+    "--with",
+    "features",
+    multiple=True,
+    type=click.Choice(["activity", "logout-tokens", "opaque-tokens", "queue"]),
+    help="The services use it: its rights are looked at too. May be given several times.",
+)
 @click.option("--cluster", is_flag=True, help="It is a primary of a cluster, which the services know to be one.")
 @json_option
 def doctor(
-    *, redis_url: str, prefix: str, alias: str | None, leeway: float, cluster: bool, as_json: bool
-) -> None:  # fmt: skip
+    *,
+    redis_url: str,
+    prefix: str,
+    alias: str | None,
+    leeway: float,
+    features: tuple[str, ...],
+    cluster: bool,
+    as_json: bool,
+) -> None:
     """Look at the Redis as a service would, and say by name what is wrong and what to do, in five seconds at most.
 
     Run it where the services run, with their URL. It changes nothing but keys that are nobody's. Exit status: 0 fine, 1
@@ -41,7 +55,13 @@ def doctor(
 
     from authcache_middleware.cli.doctor import Asked, examine, show
 
-    asked = Asked(url=checked_url(redis_url), keys=keys_of(prefix, alias), leeway=leeway, of_a_cluster=cluster)
+    asked = Asked(
+        url=checked_url(redis_url),
+        keys=keys_of(prefix, alias),
+        leeway=leeway,
+        of_a_cluster=cluster,
+        features=features,
+    )
     with Console(stderr=True).status("looking", spinner="line"):  # shown on a terminal alone
         examined = examine(asked)
     show(examined, as_json=as_json)

@@ -20,6 +20,7 @@ from faces import driven, wait_until
 from authcache_middleware.cli.commands import authcache
 from authcache_middleware.cli.doctor import Asked, examine
 from authcache_middleware.cli.doctor.findings import FINDINGS
+from authcache_middleware.cli.doctor.rights import FEATURES
 from authcache_middleware.testing import ManualClock
 from authcache_middleware.testing.server import EmbeddedServer, free_port
 from authcache_middleware.users.keys import UserKeys
@@ -287,3 +288,31 @@ def test_the_readme_names_every_finding() -> None:
     if not readme.exists():
         pytest.skip("no README beside these tests")
     assert not set(FINDINGS) - set(re.findall(r"`([a-z-]+)`", readme.read_text()))
+
+
+# What the README asks for beside the usual rights.
+FURTHER = {
+    "activity": ("~seen:*", "+zadd", "+zremrangebyscore", "+zscore", "+zrange", "+zcount"),
+    "logout-tokens": ("~logout:*",),
+    "opaque-tokens": ("~token:*",),
+    "queue": (
+        "~queue:*", "~parked:*", "+xadd", "+xlen", "+xrange", "+xread", "+xreadgroup", "+xpending", "+xclaim", "+xack",
+        "+xdel", "+xgroup|create", "+xgroup|delconsumer", "+xinfo|stream", "+xinfo|consumers",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("feature", "missing"), [(name, right) for name, all_ in FURTHER.items() for right in all_])
+def test_what_a_feature_needs_more(admin, feature, missing) -> None:
+    rights = [*RIGHTS, *LINK, *FURTHER[feature]]
+    with limited(admin, rights) as url:
+        assert names(seen(url, "--with", feature)) == []
+    with limited(admin, [right for right in rights if right != missing]) as url:
+        (finding,) = seen(url, "--with", feature)["findings"]
+        assert finding["do"] == f"ACL SETUSER limited {missing}"
+        assert names(seen(url)) == []
+    assert [key for key in admin.scan_iter() if admin.pttl(key) < 0] == []
+
+
+def test_every_feature_can_be_named() -> None:
+    assert sorted(FURTHER) == sorted(FEATURES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -37,6 +38,8 @@ class Asked:
     leeway: float
     of_a_cluster: bool = False
     """It is one of several primaries, and its own keys are looked at."""
+    features: Collection[str] = ()
+    """Of ``FEATURES``: what the services use that needs further rights."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -108,7 +111,7 @@ def _look(server: Server, line: Line, asked: Asked, examined: Examined) -> None:
         return
     examined.add(eviction(line), clock(line, asked.clock, leeway=asked.leeway))
     is_replica = "replica" in names
-    examined.add(*rights(line, asked.keys, user=server.user, is_replica=is_replica))
+    examined.add(*rights(line, asked.keys, user=server.user, is_replica=is_replica, features=asked.features))
     if not is_replica:  # which would refuse the key that is to be heard of
         examined.add(hearing(server, line, prefix=asked.keys.prefix))
     examined.add(*values(line, asked.keys))

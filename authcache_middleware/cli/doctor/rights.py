@@ -1,8 +1,12 @@
-"""Which rights the user of the connection lacks: every command is tried, at keys that are nobody's."""
+"""Which rights the user of the connection lacks: every command is tried, at keys that are nobody's.
+
+Where a text stands, commands for hashes, sorted sets and streams are refused for that by whoever permits them: nothing
+is made that would stay.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from authcache_middleware.cli.doctor.findings import Finding, found
@@ -10,19 +14,44 @@ from authcache_middleware.cli.doctor.line import Line, RefusedError
 from authcache_middleware.cli.doctor.nobody import nobodys_key, pattern_of
 from authcache_middleware.users.keys import UserKeys
 
-__all__ = ["rights"]
+__all__ = ["FEATURES", "rights"]
 
+FEATURES: Final = ("activity", "logout-tokens", "opaque-tokens", "queue")
+"""What needs further rights where it is used."""
 _SHORT_MS: Final = 1000
-Tried = tuple[str | int, ...]
+_MAKE_WHAT_STAYS: Final = frozenset({"HSET", "ZADD", "XADD"})
+# The commands behind their keys; each needs the right of its name.
+_OF_RECORDS: Final = ("GET _", "MGET _", "EVAL return(1) 1 _")
+_OF_REVOCATIONS: Final = ("HGETALL _", "HGET _ x", "HSET _ x 1", "HDEL _ x", "TTL _", "EXPIRE _ 1", "TIME")
+_OF_ACTIVITY: Final = ("ZADD _ GT 1 x", "ZREMRANGEBYSCORE _ 0 1", "ZSCORE _ x", "ZRANGE _ 0 1", "ZCOUNT _ 0 1")
+_OF_QUEUES: Final = (
+    "EVAL return(1) 1 _",
+    "XADD _ * x 1",
+    "XLEN _",
+    "XRANGE _ - +",
+    "XREAD STREAMS _ 0",
+    "XREADGROUP GROUP x y STREAMS _ >",
+    "XPENDING _ x",
+    "XCLAIM _ x y 1 1-1",
+    "XACK _ x 1-1",
+    "XDEL _ 1-1",
+    "XGROUP CREATE _ x 0",
+    "XGROUP DELCONSUMER _ x y",
+    "XINFO STREAM _",
+    "XINFO CONSUMERS _ x",
+)
+_HAVE_SUBCOMMANDS: Final = frozenset({"XGROUP", "XINFO"})
+Command = tuple[str | int, ...]
 
 
-def rights(line: Line, keys: UserKeys, *, user: str, is_replica: bool) -> Iterator[Finding]:
-    """What is missing, in one finding; and whether the server refuses to write for another reason."""
-    tried_at = (nobodys_key(line, prefix) for prefix in (keys.record(""), keys.revocations(""), keys.refresh("")))
+def rights(
+    line: Line, keys: UserKeys, *, user: str, is_replica: bool, features: Collection[str] = ()
+) -> Iterator[Finding]:
+    """What is missing, in one finding; or that the server refuses to write for another reason."""
     missing: list[str] = []
     unmade: set[str] = set()
-    for right, key, command in _tries(*tried_at):
-        if command[0] == "HSET" and key in unmade:  # it would make a hash, which does not end by itself
+    for right, key, command in _tries(line, keys, features):
+        if command[0] in _MAKE_WHAT_STAYS and key in unmade:
             continue
         try:
             line.ask(*command)
@@ -38,22 +67,27 @@ def rights(line: Line, keys: UserKeys, *, user: str, is_replica: bool) -> Iterat
         yield found("missing-rights", rights=" ".join(dict.fromkeys(missing)), user=user)
 
 
-def _tries(record: str, revoked: str, refresh: str) -> Iterator[tuple[str, str, Tried]]:
-    """The right to each command, the key it is tried at, and the command.
-
-    Those for hashes meet a text, and are refused for that by whoever permits them: nothing is made that would stay.
-    """
-    for key in (record, refresh, revoked):
+def _tries(line: Line, keys: UserKeys, features: Collection[str]) -> Iterator[tuple[str, str, Command]]:
+    """The right to each command, the key it is tried at, and the command."""
+    tried_at = {keys.record(""): _OF_RECORDS, keys.revocations(""): _OF_REVOCATIONS, keys.refresh(""): ()}
+    further: dict[str, dict[str, tuple[str, ...]]] = {
+        "activity": {keys.last_seen: _OF_ACTIVITY},
+        "logout-tokens": {keys.logout(""): ("GET _",)},
+        "opaque-tokens": {keys.answer(""): ("GET _", "DEL _")},
+        "queue": {"queue:": _OF_QUEUES, "parked:": ("XLEN _",)},
+    }
+    for feature in features:
+        tried_at |= further[feature]
+    for prefix, commands in tried_at.items():
+        key = nobodys_key(line, prefix)
         yield "+set", key, ("SET", key, "", "PX", _SHORT_MS)
-    yield "+get", record, ("GET", record)
-    yield "+mget", record, ("MGET", record)
-    yield "+eval", record, ("EVAL", "return 1", 1, record)
-    yield "+hgetall", revoked, ("HGETALL", revoked)
-    yield "+hget", revoked, ("HGET", revoked, "t:x")
-    yield "+hset", revoked, ("HSET", revoked, "t:x", 1)
-    yield "+hdel", revoked, ("HDEL", revoked, "t:x")
-    yield "+ttl", revoked, ("TTL", revoked)
-    yield "+expire", revoked, ("EXPIRE", revoked, 1)
-    yield "+time", revoked, ("TIME",)
-    for key in (record, refresh, revoked):
-        yield "+del", key, ("DEL", key)
+        for command in commands:
+            words = [key if word == "_" else word for word in command.split()]
+            yield _right(words), key, tuple(words)
+        if prefix in (keys.record(""), keys.revocations(""), keys.refresh("")):
+            yield "+del", key, ("DEL", key)
+
+
+def _right(words: list[str]) -> str:
+    name = words[0].lower()
+    return f"+{name}|{words[1].lower()}" if words[0] in _HAVE_SUBCOMMANDS else f"+{name}"
