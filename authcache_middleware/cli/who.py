@@ -34,7 +34,7 @@ def look(last_seen: LastSeen, windows: Sequence[float], *, limit: int) -> Seen:
     """Counts of each window, and so many names at most of the first; raises ``UnavailableError``."""
     now = time.time()
     counts = tuple((window, finish(last_seen.count(now - window))) for window in windows)
-    online = finish(last_seen.since(now - windows[0], limit)) if limit else []
+    online = finish(last_seen.since(now - windows[0], limit))
     return Seen(counts, tuple(online))
 
 
