@@ -175,6 +175,7 @@ NAMES = {
         "memory": "ours, memory",
         "redis": "ours, memory off",
         "peer": "Starlette + PyJWT + Redis",
+        "users": "fastapi-users + database",
     },
     "wsgi": {
         "bare": "bare WSGI app",
@@ -185,5 +186,5 @@ NAMES = {
 }
 
 app: Any
-if "AUTHCACHE_BENCHMARK_APP" in os.environ:
+if os.environ.get("AUTHCACHE_BENCHMARK_APP") in ASGI:  # those of WSGI have the same names
     app = {"asgi": ASGI, "wsgi": WSGI}[_setting("PROTOCOL")][_setting("APP")]()

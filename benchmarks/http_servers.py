@@ -20,7 +20,7 @@ import redis
 
 from authcache_middleware.testing.server import free_port
 
-__all__ = ["SERVERS", "Costs", "Kind", "Meter", "Served", "wrk"]
+__all__ = ["SERVERS", "Costs", "Kind", "Meter", "Served", "Users", "wrk"]
 
 _HERE = Path(__file__).resolve().parent
 _START_S = 30.0
@@ -42,27 +42,35 @@ class Kind:
         return _program(self.command[0]) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Users:
+    """fastapi-users: the interpreter of its environment, and its database."""
+
+    python: Path
+    database: Path
+
+
 # One worker each, no access log, otherwise as they come.
 SERVERS = [
-    Kind("uvicorn", "asgi", ["uvicorn", "--port={port}", "--no-access-log", "--log-level=warning", "http_apps:app"]),
+    Kind("uvicorn", "asgi", ["uvicorn", "--port={port}", "--no-access-log", "--log-level=warning", "{app}"]),
     Kind(
         "granian",
         "asgi",
-        ["granian", "--interface=asgi", "--port={port}", "--no-access-log", "--log-level=warning", "http_apps:app"],
+        ["granian", "--interface=asgi", "--port={port}", "--no-access-log", "--log-level=warning", "{app}"],
     ),
     Kind(
         "gunicorn",
         "wsgi",
         [
             "gunicorn", "--bind=127.0.0.1:{port}", "--worker-class=gthread", "--threads=8", "--keep-alive=60",
-            "--log-level=warning", "http_apps:app",
+            "--log-level=warning", "{app}",
         ],
     ),
 ]  # fmt: skip
 
 
-def _program(name: str) -> str | None:
-    beside = Path(sys.executable).parent / name  # of the same environment, whether it is activated or not
+def _program(name: str, python: Path = Path(sys.executable)) -> str | None:
+    beside = python.parent / name  # of the same environment, whether it is activated or not
     return str(beside) if beside.exists() else shutil.which(name)
 
 
@@ -72,10 +80,14 @@ def wrk() -> str | None:
 
 
 class Served:
-    """A server that runs one of ``http_apps``, as a context manager; ``loads`` counts those of its loader."""
+    """A server that runs one of ``http_apps``, as a context manager; ``loads`` counts those of its loader.
 
-    def __init__(self, kind: Kind, app: str, url: str) -> None:
+    With ``users`` it runs fastapi-users, in the environment and with the database named there.
+    """
+
+    def __init__(self, kind: Kind, app: str, url: str, users: Users | None = None) -> None:
         self.port = free_port()
+        self._users = users
         self._kind, self._app, self._url = kind, app, url
         self._closing = contextlib.ExitStack()
 
@@ -120,9 +132,11 @@ class Served:
             self._counted.touch()
             self._log = home / "log"
             output = closing.enter_context(self._log.open("wb"))
-            program, *arguments = (word.format(port=self.port) for word in self._kind.command)
+            module = "http_apps:app" if self._users is None else "peers_apps.fastapi_users_served:app"
+            program, *arguments = (word.format(port=self.port, app=module) for word in self._kind.command)
+            python = Path(sys.executable) if self._users is None else self._users.python
             self._process = subprocess.Popen(  # noqa: S603 - our own words
-                [_program(program) or program, *arguments],
+                [_program(program, python) or program, *arguments],
                 cwd=_HERE,
                 env={
                     **os.environ,
@@ -130,7 +144,8 @@ class Served:
                     "AUTHCACHE_BENCHMARK_PROTOCOL": self._kind.protocol,
                     "AUTHCACHE_BENCHMARK_URL": self._url,
                     "AUTHCACHE_BENCHMARK_LOADS": str(self._counted),
-                    "PYTHONPATH": str(_HERE),
+                    "AUTHCACHE_BENCHMARK_DATABASE": "" if self._users is None else str(self._users.database),
+                    "PYTHONPATH": os.pathsep.join((str(_HERE), str(_HERE.parent))),
                 },
                 stdout=output,
                 stderr=output,

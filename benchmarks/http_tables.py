@@ -14,8 +14,8 @@ from rich.table import Table
 __all__ = ["APPS", "CONNECTIONS", "Load", "goals", "tables"]
 
 CONNECTIONS = 64
-APPS = ("bare", "memory", "redis", "peer")
-_OF_BARE, _OF_PEER = 0.93, 4.0
+APPS = ("bare", "memory", "redis", "peer", "users")
+_OF_BARE, _OF_PEER, _OF_USERS = 0.93, 4.0, 20.0
 _TOO_BUSY = 0.8
 _EACH = "CPU, commands to Redis and its CPU are those of one request, medians"
 _LATENCIES = ("p50_ms", "p99_ms", "p999_ms")
@@ -53,7 +53,8 @@ def _protocol(server: str) -> str:
 
 def _share(loads: Sequence[Load], server: str, app: str, of: str) -> Spread | None:
     """Requests a second of one as a share of another's, in each round."""
-    pairs = list(zip(_by(loads, server, app, None), _by(loads, server, of, None), strict=True))
+    others = _by(loads, server, of, None)
+    pairs = list(zip(_by(loads, server, app, None), others, strict=True)) if others else []
     return spread([one.per_second / other.per_second for one, other in pairs]) if pairs else None
 
 
@@ -68,7 +69,7 @@ def goals(loads: Sequence[Load]) -> list[Goal]:
     """Of a memory hit, for each ASGI server."""
     found = []
     for server in dict.fromkeys(load.server for load in loads if _protocol(load.server) == "asgi"):
-        for of, goal in (("bare", _OF_BARE), ("peer", _OF_PEER)):
+        for of, goal in (("bare", _OF_BARE), ("peer", _OF_PEER), ("users", _OF_USERS)):
             share = _share(loads, server, "memory", of)
             if share is not None:
                 name = f"{server}: requests/s of a memory hit, as a multiple of: {NAMES['asgi'][of]}"

@@ -8,6 +8,7 @@ for every request. What is not installed is skipped by name. The exit status is 
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -15,17 +16,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 import redis
 from http_apps import AUDIENCE, ISSUER, SECRET
 from http_generator import Outcome, Plan
-from http_servers import SERVERS, Kind, Meter, Served, wrk
+from http_servers import SERVERS, Kind, Meter, Served, Users, wrk
 from http_tables import APPS, CONNECTIONS, Load, goals, tables
+from peers_envs import ENVIRONMENTS, NotInstalledError, default_place, python_of
 from reported import Report
 from rich.console import Console
 from rich.progress import Progress
@@ -37,6 +40,7 @@ __all__ = ["main"]
 _HERE = Path(__file__).resolve().parent
 _SILENT = ("bare", "memory")  # these send nothing to Redis once they are warm
 _WARM_S = 60.0
+_USERS = APPS[-1]
 _QUICK_USERS, _QUICK_S = 4, 0.25
 
 
@@ -45,13 +49,25 @@ class _Wanted:
     rounds: int
     seconds: float
     rates: tuple[float, ...]
-    tokens: list[str]
+    tokens: Sequence[str]
     apps: tuple[str, ...] = APPS
+    users: Users | None = None
+    user_tokens: Sequence[str] = ()
+
+    def tokens_of(self, app: str) -> Sequence[str]:
+        """Those that the application lets in."""
+        return self.user_tokens if app == _USERS else self.tokens
+
+    def apps_of(self, kind: Kind) -> list[str]:
+        """What this server can serve."""
+        return [app for app in self.apps if app != _USERS or kind.protocol == "asgi"]
+
     saturate: bool = True
 
 
 @click.command(help=__doc__)
 @click.option("--server", type=click.Choice([kind.name for kind in SERVERS]), multiple=True, help="Only this one.")
+@click.option("--app", "apps", type=click.Choice(APPS), multiple=True, help="Only this; may be repeated.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.2, 600), default=3.0, show_default=True, help="Of each measurement.")
 @click.option(
@@ -63,15 +79,23 @@ class _Wanted:
     help="Requests a second of the open loop; may be repeated.",
 )
 @click.option("--users", type=click.IntRange(1, 5000), default=1000, show_default=True, help="Each with one token.")
+@click.option(
+    "--envs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_place,
+    help="Where the environment of fastapi-users is kept, as for peers.py. [default: below the user's cache]",
+)
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write everything there.")
 @click.option("--quick", is_flag=True, help="Bare and ours on one server, so briefly that figures mean nothing.")
 def main(
     *,
     server: tuple[str, ...],
+    apps: tuple[str, ...],
     rounds: int,
     seconds: float,
     rate: tuple[float, ...],
     users: int,
+    envs: Path,
     out: Path | None,
     quick: bool,
 ) -> None:
@@ -82,14 +106,25 @@ def main(
         report.skipped[kind.name] = "not installed"
     if wrk() is None:
         report.skipped["saturation"] = "wrk is not installed"
-    wanted = _Wanted(rounds, seconds, rate, _tokens(users), saturate=wrk() is not None)
+    chosen = tuple(app for app in APPS if not apps or app in apps)
+    wanted = _Wanted(rounds, seconds, rate, _tokens(users), apps=chosen, saturate=wrk() is not None)
     if quick:
         report.skipped["saturation"] = "a trial"
         wanted = _Wanted(1, _QUICK_S, rate[:1], _tokens(_QUICK_USERS), apps=APPS[:2], saturate=False)
     loads: list[Load] = []
-    with EmbeddedServer() as store, Progress(console=Console(stderr=True), transient=True) as progress:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        EmbeddedServer() as store,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        if _USERS in wanted.apps and any(kind.protocol == "asgi" for kind in kinds):
+            try:
+                wanted = _with_users(wanted, envs, Path(directory) / "users.db")
+            except NotInstalledError as exc:
+                report.skipped[_USERS] = f"cannot be installed: {exc}"
+                wanted = replace(wanted, apps=tuple(app for app in wanted.apps if app != _USERS))
         for kind in (kind for kind in kinds if kind.is_installed):
-            task = progress.add_task(kind.name, total=wanted.rounds * len(wanted.apps))
+            task = progress.add_task(kind.name, total=wanted.rounds * len(wanted.apps_of(kind)))
             loads += _measured(kind, store.url, wanted, partial(progress.advance, task))
     report.goals += goals(loads)
     report.show(list(tables(loads)))
@@ -111,17 +146,37 @@ def _tokens(users: int) -> list[str]:
     ]
 
 
+def _with_users(wanted: _Wanted, envs: Path, database: Path) -> _Wanted:
+    """With fastapi-users too. Raises ``NotInstalledError``."""
+    environment = next(each for each in ENVIRONMENTS if each.name == "fastapi-users")
+    python = python_of(environment, envs)
+    count = len(wanted.tokens)
+    subprocess.run(  # noqa: S603 - our own words
+        [str(python), "-m", "peers_apps.fastapi_users_served", str(database), str(count)],
+        cwd=_HERE,
+        env={**os.environ, "PYTHONPATH": str(_HERE.parent)},
+        check=True,
+    )
+    tokens = [
+        issue_token(SECRET, subject=str(UUID(int=user + 1)), audience=["fastapi-users:auth"], lifetime=24 * 3600)
+        for user in range(count)
+    ]
+    return replace(wanted, users=Users(python, database), user_tokens=tokens)
+
+
 def _measured(kind: Kind, url: str, wanted: _Wanted, step: Callable[[], Any]) -> Iterator[Load]:
     with ExitStack() as stack:
         client = stack.enter_context(redis.Redis.from_url(url))
-        served = {app: stack.enter_context(Served(kind, app, url)) for app in wanted.apps}
+        apps = wanted.apps_of(kind)
+        users = {_USERS: wanted.users}
+        served = {app: stack.enter_context(Served(kind, app, url, users.get(app))) for app in apps}
         meters = {}
-        for app in wanted.apps:
+        for app in apps:
             served[app].wait_until_it_answers()
             meters[app] = Meter(served[app], client)
-            _warm(served[app], meters[app], wanted.tokens, is_silent=app in _SILENT)
+            _warm(served[app], meters[app], wanted.tokens_of(app), is_silent=app in _SILENT)
         for number in range(wanted.rounds):
-            for app in random.sample(wanted.apps, len(wanted.apps)):  # nobody always follows the same
+            for app in random.sample(apps, len(apps)):  # nobody always follows the same
                 one = _Turn(kind.name, app, number, served[app].port, meters[app])
                 if wanted.saturate:
                     yield one.saturated(wanted)
@@ -155,7 +210,7 @@ class _Turn:
         self.meter.since()
         seconds = max(1, round(wanted.seconds))  # it takes whole ones
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as tokens:
-            tokens.write("\n".join(wanted.tokens))
+            tokens.write("\n".join(wanted.tokens_of(self.app)))
             tokens.flush()
             script = ["-s", str(_HERE / "http_wrk.lua"), f"http://127.0.0.1:{self.port}/", "--", tokens.name]
             command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *script]
@@ -169,7 +224,7 @@ class _Turn:
 
     def at(self, rate: float, wanted: _Wanted) -> Load:
         self.meter.since()
-        plan = Plan(self.port, wanted.tokens, rate, wanted.seconds, CONNECTIONS)
+        plan = Plan(self.port, list(wanted.tokens_of(self.app)), rate, wanted.seconds, CONNECTIONS)
         done = subprocess.run(  # noqa: S603 - our own words
             [sys.executable, str(_HERE / "http_generator.py")],
             input=json.dumps(asdict(plan)),

@@ -42,7 +42,7 @@ ENVIRONMENTS = (
     ),
     Environment(
         "fastapi-users",
-        ("fastapi-users[sqlalchemy,redis]", "aiosqlite"),
+        ("fastapi-users[sqlalchemy,redis]", "aiosqlite", "uvicorn", "httptools", "granian"),
         ("fastapi_users_jwt", "fastapi_users_redis"),
     ),
     Environment("litestar", ("litestar[jwt,redis]",), ("litestar_jwt",)),

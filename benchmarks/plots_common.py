@@ -12,23 +12,25 @@ from reported import spread
 
 __all__ = ["Rows", "at_sizes", "bars", "each", "is_row", "legend", "line", "plain", "roomy", "steps", "values_of"]
 
-_GREYS = ("0.85", "0.35", "0.65", "1.0")
-_HATCHES = ("", "", "///", "...")
-_MARKERS = ("o", "s", "^", "D")
-_DASHES = ("-", "--", "-.", ":")
+_GREYS = ("0.85", "0.35", "0.65", "1.0", "0.95")
+_HATCHES = ("", "", "///", "...", "xxx")
+_MARKERS = ("o", "s", "^", "D", "v")
+_DASHES = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)))
 _BLACK = "black"
 _LEAST = 0.001  # so that zero has a place on a logarithmic axis
 
 Rows = Sequence[dict[str, Any]]
 
 
-def bars(axis: Axes, places: Sequence[float], values: Sequence[list[float]], number: int, name: str) -> None:
+def bars(
+    axis: Axes, places: Sequence[float], values: Sequence[list[float]], number: int, name: str, *, width: float = 0.2
+) -> None:
     """One group's medians, from the least to the most of each."""
     shown = [(place, spread(each)) for place, each in zip(places, values, strict=True) if each]
     medians = [each.median for _, each in shown]
     errors = [[each.median - each.least for _, each in shown], [each.most - each.median for _, each in shown]]
     axis.bar(
-        [place for place, _ in shown], medians, 0.2, yerr=errors, capsize=2, label=name,
+        [place for place, _ in shown], medians, width, yerr=errors, capsize=2, label=name,
         color=_GREYS[number], hatch=_HATCHES[number], edgecolor=_BLACK, linewidth=0.8, error_kw={"elinewidth": 0.8},
     )  # fmt: skip
 
@@ -91,7 +93,7 @@ def values_of(rows: Rows, key: str, **wanted: str) -> list[float]:
 
 def legend(figure: Figure, axis: Axes) -> None:
     """One for all panels, above them, where it hides nothing."""
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=8, frameon=False)
 
 
 def roomy(figure: Figure) -> Figure:

@@ -10,9 +10,10 @@ from plots_common import Rows, bars, each, is_row, legend, line, plain, roomy, v
 
 __all__ = ["http"]
 
-_APPS = ("bare", "memory", "redis", "peer")
+_APPS = ("bare", "memory", "redis", "peer", "users")
 _APP_NAMES = {
     "bare": "bare application", "memory": "ours, memory", "redis": "ours, memory off", "peer": "PyJWT + Redis GET",
+    "users": "fastapi-users + database",
 }  # fmt: skip
 
 
@@ -38,8 +39,8 @@ def _http_saturation(loads: Rows) -> Figure:
     ):
         for number, app in enumerate(_APPS):
             values = [values_of(loads, key, server=server, app=app) for server in servers]
-            places = [place + (number - 1.5) * 0.2 for place in range(len(servers))]
-            bars(axis, places, values, number, _APP_NAMES[app])
+            places = [place + (number - 2) * 0.16 for place in range(len(servers))]
+            bars(axis, places, values, number, _APP_NAMES[app], width=0.16)
         axis.set_xticks(range(len(servers)), servers)
         axis.set_title(title, fontsize=10)
     legend(figure, axes[0])
