@@ -44,7 +44,8 @@ Admit = Callable[[Record, Claims], float]
 Raises ``InvalidTokenError`` where it does not, and ``UnavailableError`` where that cannot be said."""
 
 _USUAL_EVERY: Final = 1.0
-_MOST_READINGS: Final = 64
+_MOST_READINGS: Final = 32  # at once: a crowd of connections leaves room for requests, at Redis and at the loader
+_MOST_LOOKS: Final = 256  # in one turn of the event loop
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -248,7 +249,9 @@ class Watches:
             self._wake_all(tuple(self._idle))
         while (expired := self._ends.pop(wall)) is not None:
             self._ending.append((expired, "expired"))
-        while len(self._readings) < _MOST_READINGS and (key := self._due.pop(now)) is not None:
+        for _ in range(_MOST_LOOKS):
+            if len(self._readings) >= _MOST_READINGS or (key := self._due.pop(now)) is None:
+                break
             await self._look(key)
         await self._start_ends()
         return max(0.0, min(self._next_moments(now, wall)))

@@ -304,6 +304,19 @@ async def test_only_so_many_are_read_at_once(world) -> None:
     assert world.most_under_way == module._MOST_READINGS
 
 
+async def test_only_so_many_are_looked_at_in_one_turn(world) -> None:
+    names = [f"{number:03}" for number in range(600)]
+    for name in names:
+        await world.record(claims(name))
+    for name in names:
+        world.begin(name, claims(name))
+    world.read.clear()
+    for idle in (256, 512, 600):
+        pause = await world.watches._turn()
+        assert (len(world.watches._idle), pause == 0.0) == (idle, idle < 600)
+    assert world.read == []
+
+
 async def test_while_the_link_is_lost_all_are_read_every_max_staleness(world) -> None:
     world.begin("1")
     world.begin("2")
