@@ -116,9 +116,9 @@ class AccessCalls:
         The token is verified first, all but its time: a forged one raises ``InvalidTokenError``; one that is not valid
         yet, or has expired here, is revoked all the same, since another service may have a larger leeway; one without
         ``sid`` that has expired by more than the largest (60 s) needs no ending and is left alone. An opaque token is
-        ended in the same way, where it has none of the three by a hash of it, and what its provider has said of it is
-        forgotten; call this before the provider is told, since one that it calls inactive is an ``InvalidTokenError``.
-        Raises ``UnavailableError`` when Redis has not confirmed it.
+        ended in the same way and by a hash of it, and what its provider has said of it is forgotten; call this before
+        the provider is told, since one that it calls inactive is an ``InvalidTokenError``. Raises
+        ``UnavailableError`` when Redis has not confirmed it.
         """
         now = self._options.clock.wall()
         claims = await self._tokens.recognise(token, now, self._providers)

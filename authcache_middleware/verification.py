@@ -164,10 +164,11 @@ class Verification:
         return await self._checked(partial(self._router.recognise, token, now), providers)
 
     async def forget(self, token: str, providers: Callable[[], Providers]) -> None:
-        """Drop what is kept of a token: of an opaque one, also what is shared."""
-        self._tokens.forget(token)
-        introspector = providers().introspector
-        if introspector is not None and is_opaque(token):
+        """Drop what is kept of an opaque token, and what is shared."""
+        if self._asked is not None and is_opaque(token):
+            self._tokens.forget(token)
+            introspector = providers().introspector
+            assert introspector is not None  # noqa: S101 - since somebody is asked
             await introspector.forget(token)
 
     async def obey(

@@ -189,6 +189,22 @@ def test_a_logout_forgets_the_answer_everywhere(world, provider, client, answers
             assert (refused(driver, token), refused(other, token)) == ("revoked", "revoked")
 
 
+@pytest.mark.parametrize("told", [{"jti": "a"}, {"sid": "a"}, {"iat": 1_700_000_000}], ids=str)
+def test_a_logout_holds_where_the_provider_tells_another_service_less_or_more(told, world, provider) -> None:
+    """RFC 7662, section 2.2: what it says may depend on who asks."""
+    options = {"require_iat": False, "max_token_lifetime": 10 * 366 * 86_400.0}
+    plain = {"jti": None, "sid": None, "iat": None}
+    for first, second in ((told, plain), (plain, told)):
+        token = f"token-{len(provider.opaque)}"
+        with world.served(**options) as one, world.served(url="?client=2", **options) as other:
+            provider.hand_out(token, **{**plain, **first}, sub=token)  # another user each time
+            assert user(one, token) == token
+            provider.hand_out(token, **{**plain, **second}, sub=token)
+            assert user(other, token) == token
+            one("logout", token)
+            assert (refused(one, token), refused(other, token)) == ("revoked", "revoked")
+
+
 def test_a_question_that_is_answered_after_the_logout_lets_nobody_in(world, provider) -> None:
     """The answer is shared again; the record says what became of the token."""
     token = provider.hand_out("token")

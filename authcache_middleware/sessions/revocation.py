@@ -20,7 +20,7 @@ from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.verifier import MAX_LEEWAY, USUAL_MAX_LIFETIME
 from authcache_middleware.users.keys import UserKeys
-from authcache_middleware.users.policy import token_mark
+from authcache_middleware.users.policy import text_mark, token_mark
 from authcache_middleware.users.record import ForeignValueError
 
 __all__ = ["Revoker"]
@@ -66,20 +66,24 @@ class Revoker:
         """A session may go on getting tokens wherever its end is not known yet, and so is remembered as long."""
 
     async def token(self, claims: Claims, *, now: float) -> None:
-        """Revoke the token's session, by its ``sid``; where it has none the token, by its ``jti`` or its ``iat``."""
+        """Revoke the token's session, by its ``sid``; where it has none the token, by its ``jti`` or its ``iat``.
+
+        An opaque one also by its text.
+        """
         mark = token_mark(claims) if claims.session_id is None else f"s:{claims.session_id}"
-        if mark is None:
+        marks = [each for each in (mark, text_mark(claims)) if each is not None]
+        if not marks:
             raise ConfigurationError(
                 "token", "has neither jti nor iat, so nothing names it alone: revoke_user ends all of the user's"
             )
         lifetime = _with_leeways(max(self._token_lifetime, claims.expires_at - now))
         if claims.session_id is not None:
             lifetime = max(lifetime, self.session_lifetime)
-        await self._end(claims.subject, mark, lifetime, by="logout")
+        await self._end(claims.subject, *marks, lifetime=lifetime, by="logout")
 
     async def session(self, subject: str, sid: str) -> None:
         """Revoke a session, on record or not: its tokens, and those that it would still be given."""
-        await self._end(subject, f"s:{sid}", self.session_lifetime, by="logout_session")
+        await self._end(subject, f"s:{sid}", lifetime=self.session_lifetime, by="logout_session")
 
     async def user(self, subject: str) -> None:
         """Revoke every token that the user was given until now.
@@ -110,10 +114,11 @@ class Revoker:
             self._forget(key)
         self._reporter.tell(Invalidated(by))
 
-    async def _end(self, subject: str, mark: str, lifetime: int, *, by: InvalidatedBy) -> None:
+    async def _end(self, subject: str, *marks: str, lifetime: int, by: InvalidatedBy) -> None:
         key = self._keys.revocations(subject)
         try:
-            await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)
+            for mark in marks:
+                await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
         await self.cached(subject, by=by)

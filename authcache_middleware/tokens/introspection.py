@@ -52,7 +52,7 @@ class Introspection:
     An answer is kept for ``cache_ttl`` seconds, never past ``exp``, and a refusal for ``negative_ttl``: for so long it
     may not be seen that the provider has ended a token. What ``logout``, ``revoke_user`` and the user's row say is seen
     at each request all the same. ``logout`` comes before the provider is told: of a token that it calls inactive nobody
-    knows whose it was. It is by ``jti``, without one by ``iat``, as for JWTs; with neither by a hash of the token.
+    knows whose it was. It is by ``sid``, ``jti`` or ``iat``, as for JWTs, and by a hash of the token.
 
     Processes share answers through Redis only where ``cache_secret`` is given: at least 32 random bytes, the same for
     all who share them, and known to nobody else. Answers stand there under a keyed hash of the token, so that nobody

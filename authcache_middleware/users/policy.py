@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.record import Record, Revocations
 
-__all__ = ["ActiveRule", "Verdict", "is_active", "is_settled", "judge", "session_mark", "token_mark"]
+__all__ = ["ActiveRule", "Verdict", "is_active", "is_settled", "judge", "session_mark", "text_mark", "token_mark"]
 
 ActiveRule = Callable[[Mapping[str, Any]], bool]
 """Tells from a user's fields whether he may enter. Called at every request: quick, and without side effects."""
@@ -71,14 +71,23 @@ def session_mark(claims: Claims) -> str | None:
 def token_mark(claims: Claims) -> str | None:
     """The name under which this one token is revoked: its ``jti``, without one its ``iat``; ``None`` with neither.
 
-    Never the token's text: one token can have many (a signature or its encoding may be changed and stay valid; a
-    provider's database may compare without regard to case). Only where an opaque token has neither is it that.
+    Never the token's text: one token can have many (a signature or its encoding may be changed and stay valid). An
+    opaque token has a name by its text as well, see ``text_mark``.
     """
     if claims.token_id is not None:
         return f"t:{claims.token_id}"
     if claims.issued_at is not None:
         issued_at = claims.issued_at
         return f"i:{int(issued_at)}" if issued_at == int(issued_at) else f"i:{issued_at!r}"
+    return None
+
+
+def text_mark(claims: Claims) -> str | None:
+    """The name of an opaque token by a hash of its text, under which it is revoked too; ``None`` for any other.
+
+    A provider may tell two services two things of one token, ``jti`` the one and not the other: this name they share.
+    It is not enough, since his database may compare texts without regard to case.
+    """
     return None if claims.opaque_id is None else f"h:{claims.opaque_id}"
 
 
@@ -89,7 +98,9 @@ def _is_revoked(revocations: Revocations, claims: Claims) -> bool:
     ids = revocations.ids
     if not ids:
         return False
-    return token_mark(claims) in ids or (claims.session_id is not None and f"s:{claims.session_id}" in ids)
+    if token_mark(claims) in ids or (claims.session_id is not None and f"s:{claims.session_id}" in ids):
+        return True
+    return claims.opaque_id is not None and text_mark(claims) in ids
 
 
 def _has_session(revocations: Revocations, claims: Claims, now: float) -> bool:
