@@ -61,8 +61,8 @@ class Introspection:
     same ``url``, ``client_id`` and issuer belong to it, since a provider may tell two clients two things. Refusals are
     kept in memory alone: strangers fill no Redis.
 
-    One token is asked about once at a time in a process, and ``concurrency`` of them at once. A request waits at most
-    ``timeout`` seconds for a place and ``timeout`` for the answer (on the blocking face resolving the name comes on
+    One token is asked about once at a time in a process (on the async face: in an event loop), and ``concurrency`` of
+    them at once. A request waits at most ``timeout`` seconds for a place and ``timeout`` for the answer (on the blocking face resolving the name comes on
     top). Where the provider gives no answer that can be used, it is ``UnavailableError``, 503. Each question has a
     connection of its own. ``max_bytes`` bounds the answer; a redirect is an error. ``url``, ``ssl_context`` and
     ``trust_env`` are those of ``JWKS``.
