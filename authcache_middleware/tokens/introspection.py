@@ -62,10 +62,10 @@ class Introspection:
     kept in memory alone: strangers fill no Redis.
 
     One token is asked about once at a time in a process (on the async face: in an event loop), and ``concurrency`` of
-    them at once. A request waits at most ``timeout`` seconds for a place and ``timeout`` for the answer (on the blocking face resolving the name comes on
-    top). Where the provider gives no answer that can be used, it is ``UnavailableError``, 503. Each question has a
-    connection of its own. ``max_bytes`` bounds the answer; a redirect is an error. ``url``, ``ssl_context`` and
-    ``trust_env`` are those of ``JWKS``.
+    them at once. A request waits at most ``timeout`` seconds for a place and ``timeout`` for the answer (on the
+    blocking face resolving the name comes on top). Where the provider gives no answer that can be used, it is
+    ``UnavailableError``, 503. Each question has a connection of its own. ``max_bytes`` bounds the answer; a redirect is
+    an error. ``url``, ``ssl_context`` and ``trust_env`` are those of ``JWKS``.
 
     Needs the extra ``jwks``. Raises ``ConfigurationError``. Immutable; may serve several faces.
     """
