@@ -131,7 +131,8 @@ class AuthCacheMiddleware:
         try:
             headers = self._headers(scope) if self._selective else scope["headers"]
             if headers is not None:
-                known = self._recall(headers)
+                recall = self._recall  # named before it is called, as below: see ``Story.recall``
+                known = recall(headers)
                 identity = await self._authenticate(headers) if known is None else known
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
@@ -153,8 +154,9 @@ class AuthCacheMiddleware:
             said = message["type"]
             return send(message)
 
+        app = self.app
         try:
-            await self.app(scope, receive, watched)
+            await app(scope, receive, watched)
         except (RefusedError, UnavailableError) as error:
             if said not in _BEFORE_AN_ANSWER:
                 raise

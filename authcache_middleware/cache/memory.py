@@ -91,10 +91,11 @@ class Memory:
         Trust is looked at first: an entry that was fetched before might have been taken away, and trust renewed, while
         this thread was not running.
         """
-        now = self._now()
+        clock, peek = self._now, self._peek  # named before they are called, see ``Story.recall``
+        now = clock()
         if now > self._trusted_until:
             return None
-        entry = self._peek(key)
+        entry = peek(key)
         if entry is None:
             if self._packed is None:
                 return None

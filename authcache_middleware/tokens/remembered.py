@@ -98,7 +98,8 @@ class RememberedTokens:
 
         Takes no lock.
         """
-        token = self._peek(credentials)
+        peek = self._peek  # named before it is called, see ``Story.recall``
+        token = peek(credentials)
         if token is None or not token.earliest <= now < token.until:
             return None
         token.asked = True
