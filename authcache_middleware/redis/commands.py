@@ -10,6 +10,7 @@ from redis.exceptions import ClusterError, RedisError, ResponseError
 from authcache_middleware.cache.store import REDIS_GONE
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.redis.breaker import Breaker
+from authcache_middleware.redis.held import AsyncHeld, BlockingHeld
 from authcache_middleware.runtime import Places, at_most
 from authcache_middleware.users.record import ForeignValueError
 
@@ -41,13 +42,17 @@ class Calls(Protocol):
 
 @final
 class AsyncCalls:
-    """A client of ``redis.asyncio``: one that is ours has our timeouts, another one's calls get a timer."""
+    """A client of ``redis.asyncio``: one that is ours has our timeouts, another one's calls get a timer.
 
-    def __init__(self, client: Any, *, timeout: float, owned: bool) -> None:
+    ``held`` is there for one that is ours: who shares his pool wants his connections back.
+    """
+
+    def __init__(self, client: Any, *, timeout: float, owned: bool, held: AsyncHeld | None = None) -> None:
         self._client = client
-        self._execute = client.execute_command
         self._timeout = timeout
         self._owned = owned
+        self._held = held
+        self._execute = client.execute_command if held is None else held.execute
 
     async def execute(self, *command: str | bytes | int) -> Any:
         """See ``Calls``."""
@@ -58,6 +63,8 @@ class AsyncCalls:
 
     async def execute_and_wait(self, *command: str | bytes | int, replicas: int) -> tuple[Any, int]:
         """See ``Calls``."""
+        if self._held is not None:
+            await self._held.give_back()
         async with at_most(2 * self._timeout), self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(*command)
             pipeline.execute_command("WAIT", replicas, wait_ms(self._timeout))
@@ -66,6 +73,8 @@ class AsyncCalls:
 
     async def aclose(self) -> None:
         """See ``Calls``."""
+        if self._held is not None:
+            await self._held.give_all_back()
         if self._owned:
             await self._client.aclose()
 
@@ -74,11 +83,12 @@ class AsyncCalls:
 class BlockingCalls:
     """A blocking client, whose own timeouts are all that bounds it."""
 
-    def __init__(self, client: Any, *, timeout: float, owned: bool) -> None:
+    def __init__(self, client: Any, *, timeout: float, owned: bool, held: BlockingHeld | None = None) -> None:
         self._client = client
-        self._execute = client.execute_command
         self._timeout = timeout
         self._owned = owned
+        self._held = held
+        self._execute = client.execute_command if held is None else held.execute
 
     async def execute(self, *command: str | bytes | int) -> Any:
         """See ``Calls``."""
@@ -86,6 +96,8 @@ class BlockingCalls:
 
     async def execute_and_wait(self, *command: str | bytes | int, replicas: int) -> tuple[Any, int]:
         """See ``Calls``."""
+        if self._held is not None:
+            self._held.give_back()
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(*command)
             pipeline.execute_command("WAIT", replicas, wait_ms(self._timeout))
@@ -94,6 +106,8 @@ class BlockingCalls:
 
     async def aclose(self) -> None:
         """See ``Calls``."""
+        if self._held is not None:
+            self._held.give_all_back()
         if self._owned:
             self._client.close()
 

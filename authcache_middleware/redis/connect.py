@@ -19,6 +19,7 @@ from authcache_middleware.redis.cluster import ClusterTopology
 from authcache_middleware.redis.cluster_calls import ClusterCalls
 from authcache_middleware.redis.cluster_client import AsyncClusterClient, BlockingClusterClient
 from authcache_middleware.redis.commands import AsyncCalls, BlockingCalls, RedisCommands
+from authcache_middleware.redis.held import AsyncHeld, BlockingHeld
 from authcache_middleware.redis.primaries import OnePrimary, SingleServer
 from authcache_middleware.redis.sentinel import SentinelTopology
 from authcache_middleware.redis.store import Commands, RedisStore
@@ -80,9 +81,8 @@ class RedisTarget:
         pool = getattr(client, "connection_pool", None)
         if pool is None:
             return self._cluster(client, breaker)
-        calls_class = AsyncCalls if self._asynchronous else BlockingCalls
         places = (AsyncPlaces if self._asynchronous else BlockingPlaces)(self._max_connections) if owned else None
-        calls = calls_class(client, timeout=self._timeout, owned=owned)
+        calls = self._calls(client, owned)
         commands = RedisCommands(calls, breaker, places, place_wait=_COMMANDS_AHEAD * self._timeout)
         store = RedisStore(commands, wait_replicas=self._wait_replicas, gathers=self._asynchronous)
         if hasattr(pool, "get_master_address"):
@@ -94,6 +94,12 @@ class RedisTarget:
         """Seconds for which a command may block on the server, so that its answer comes before any timeout."""
         own = None if isinstance(self._source, str) else _timeout_of(self._source)
         return _SHARE_TO_BLOCK * (self._timeout if own is None else min(own, self._timeout))
+
+    def _calls(self, client: Any, owned: bool) -> AsyncCalls | BlockingCalls:
+        if self._asynchronous:
+            held = AsyncHeld(client, self._timeout) if owned else None
+            return AsyncCalls(client, timeout=self._timeout, owned=owned, held=held)
+        return BlockingCalls(client, timeout=self._timeout, owned=owned, held=BlockingHeld(client) if owned else None)
 
     def _cluster(self, ready: Any, breaker: Breaker) -> Opened:
         client = AsyncClusterClient(ready) if self._asynchronous else BlockingClusterClient(ready)
