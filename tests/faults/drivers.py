@@ -37,13 +37,11 @@ class Drivers:
             for name, service in world.services.items()
         }
         self._waiting: dict[str, set[asyncio.Task]] = {name: set() for name in world.services}
-        self._tokens = {user: [token_for(user)] for user in USERS}
+        self._tokens = {user: [self._token(user, 0)] for user in USERS}
         self._running: list[asyncio.Task] = []
 
     def start(self) -> None:
-        for user, tokens in self._tokens.items():
-            self.history.valid.append(Valid(user, len(tokens) - 1, time.monotonic()))
-            self._running.append(asyncio.create_task(self._change(user)))
+        self._running += [asyncio.create_task(self._change(user)) for user in USERS]
         self._running += [asyncio.create_task(self._ask_all(service)) for service in self.world.services.values()]
 
     async def close(self) -> None:
@@ -89,9 +87,39 @@ class Drivers:
 
     async def _change(self, user: str) -> None:
         """Let the user be, end his access, let him be refused for a while, give it back; again and again."""
+        endings = [self._revoke, self._disable, *([self._log_out, self._replace] if self.world.sessions else [])]
+        await self._log_in(user, 0)
         while True:
             await asyncio.sleep(self._chance.uniform(0.3, 2.0))
-            await self._chance.choice([self._revoke, self._disable])(user)
+            await self._chance.choice(endings)(user)
+
+    def _token(self, user: str, number: int) -> str:
+        return token_for(user, claims={"sid": f"{user}-{number}"} if self.world.sessions else {})
+
+    async def _log_in(self, user: str, number: int) -> float:
+        """With this token he gets in from now on, wherever he asks; when that was so."""
+        returned = time.monotonic()
+        if self.world.sessions:
+            returned, _ = await self._end("login", user, token=self._token(user, number))
+        if number == len(self._tokens[user]):
+            self._tokens[user].append(self._token(user, number))
+        self.history.valid.append(Valid(user, number, time.monotonic()))
+        return returned
+
+    async def _log_out(self, user: str) -> None:
+        number = len(self._tokens[user]) - 1
+        self._is_valid_no_more(user)
+        returned, _ = await self._end("logout", f"{user}/{user}-{number}")
+        self.history.shut.append(Shut(user, number, returned))
+        await self._refused_for_a_while()
+        await self._log_in(user, number + 1)
+
+    async def _replace(self, user: str) -> None:
+        """By another session, where there may be only one."""
+        number = len(self._tokens[user]) - 1
+        self._is_valid_no_more(user)
+        self.history.shut.append(Shut(user, number, await self._log_in(user, number + 1)))
+        await self._refused_for_a_while()
 
     async def _revoke(self, user: str) -> None:
         number = len(self._tokens[user]) - 1
@@ -108,8 +136,7 @@ class Drivers:
             cutoff = math.ceil(time.time())
         while int(time.time()) <= cutoff:  # as the token's iat will be
             await asyncio.sleep(0.05)
-        self._tokens[user].append(token_for(user))
-        self.history.valid.append(Valid(user, number + 1, time.monotonic()))
+        await self._log_in(user, number + 1)
 
     async def _disable(self, user: str) -> None:
         self._is_valid_no_more(user)
@@ -131,13 +158,15 @@ class Drivers:
     async def _refused_for_a_while(self) -> None:
         await asyncio.sleep(self.history.max_staleness + self._chance.uniform(0.3, 1.5))
 
-    async def _end(self, what: str, user: str) -> tuple[float, int]:
+    async def _end(self, what: str, who: str, token: str = "") -> tuple[float, int]:
         """Ask any service, until one of them says that it is done; when it was, and how many could not say so."""
         failures = 0
         while True:
             service = self._chance.choice(self.world.living)
             try:
-                answer = await self._clients[service.name].post(f"/{what}/{user}", timeout=ENDING_PATIENCE)
+                answer = await self._clients[service.name].post(
+                    f"/{what}/{who}", timeout=ENDING_PATIENCE, headers={"X-Token": token}
+                )
                 if answer.status_code == 204:
                     self.endings += 1
                     return float(answer.headers["x-returned"]), failures

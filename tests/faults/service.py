@@ -3,6 +3,8 @@
     GET  /                   the application, behind the middleware: who the token speaks for
     POST /revoke/<id>        ``revoke_user``: 204, with the moment when it returned in ``X-Returned``; or 503
     POST /invalidate/<id>    ``invalidate``, likewise
+    POST /logout/<id>/<sid>  ``logout_session``, likewise
+    POST /login/<id>         ``login`` with the token in ``X-Token``, likewise
     GET  /state              whether memory is trusted, and how often it answered
 
 It listens on a port of its own, which it prints, and ends with its standard input.
@@ -29,7 +31,7 @@ from authcache_middleware import AsyncAuthCache, AuthCache, UnavailableError, as
 from authcache_middleware.cache.memory import Memory
 from authcache_middleware.cli.demo.service import announce, listener, when_told_to_stop
 
-EXEMPT = ["/revoke/*", "/invalidate/*", "/state"]
+EXEMPT = ["/revoke/*", "/invalidate/*", "/login/*", "/logout/*", "/state"]
 THREADS = 8
 PHRASES = {200: "200 OK", 204: "204 No Content", 503: "503 Service Unavailable"}
 
@@ -72,11 +74,28 @@ class Database:
 
 
 def options(told: dict[str, Any], database: Database) -> dict[str, Any]:
-    save = {"save_revocation": database.save} if told["saves"] else {}
+    more: dict[str, Any] = {"save_revocation": database.save} if told["saves"] else {}
+    if told["sessions"]:
+        more |= {"require_session": True, "max_sessions": 1}
     return settings(
         leeway=0.0, store_timeout=1.0, connect_timeout=1.0, loader_timeout=2.0, deadline=8.0,
-        max_staleness=told["max_staleness"], refresh_ahead=True, ttl_jitter=0.1, **save,
+        max_staleness=told["max_staleness"], refresh_ahead=True, ttl_jitter=0.1, **more,
     )  # fmt: skip
+
+
+def change(auth: Any, what: str, who: list[str], token: str) -> Any:
+    """What is asked for by such a path."""
+    match what:
+        case "revoke":
+            return auth.revoke_user(*who)
+        case "invalidate":
+            return auth.invalidate(*who)
+        case "login":
+            return auth.login(*who, token=token)
+        case "logout":
+            return auth.logout_session(*who)
+        case _:
+            raise ValueError(what)
 
 
 def state(auth: Any) -> bytes:
@@ -89,13 +108,13 @@ def serve_asyncio(told: dict[str, Any]) -> None:
     auth = AsyncAuthCache(told["url"], load_user=database.load_later, **options(told, database))
 
     async def answered(scope) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        _, what, *user_id = scope["path"].split("/")
+        _, what, *who = scope["path"].split("/")
         if what == "state":
             return 200, state(auth), []
         if what == "":
             return 200, scope["user"].id.encode(), []
         try:
-            await (auth.revoke_user if what == "revoke" else auth.invalidate)(user_id[0])
+            await change(auth, what, who, dict(scope["headers"]).get(b"x-token", b"").decode())
         except UnavailableError:
             return 503, b"", []
         return 204, b"", [(b"x-returned", repr(time.monotonic()).encode())]
@@ -128,13 +147,13 @@ def serve_threads(told: dict[str, Any]) -> None:
     auth = AuthCache(told["url"], load_user=database.load, **options(told, database))
 
     def answered(environ) -> tuple[int, bytes, list[tuple[str, str]]]:
-        _, what, *user_id = environ["PATH_INFO"].split("/")
+        _, what, *who = environ["PATH_INFO"].split("/")
         if what == "state":
             return 200, state(auth), []
         if what == "":
             return 200, environ["authcache.user"].id.encode(), []
         try:
-            (auth.revoke_user if what == "revoke" else auth.invalidate)(user_id[0])
+            change(auth, what, who, environ.get("HTTP_X_TOKEN", ""))
         except UnavailableError:
             return 503, b"", []
         return 204, b"", [("X-Returned", repr(time.monotonic()))]

@@ -71,6 +71,15 @@ def stalled(direction: str) -> Callable[[Drivers, World], Awaitable[None]]:
     return fault
 
 
+async def late(_drivers: Drivers, world: World) -> None:
+    """By less than memory waits: each time it goes on for a while not knowing who has just logged in."""
+    for _ in range(10):
+        world.proxy.stall(DOWN)
+        await asyncio.sleep(0.5)
+        world.proxy.resume()
+        await asyncio.sleep(0.4)
+
+
 def process_paused(name: str) -> Callable[[Drivers, World], Awaitable[None]]:
     async def fault(_drivers: Drivers, world: World) -> None:
         world.services[name].pause()
@@ -120,6 +129,8 @@ class Case:
     saves: bool = False
     """Revocations are saved in the database too: where Redis loses its data, it is they that count."""
     holder: str = ""
+    sessions: bool = False
+    """One must be on record, and a second one takes its place."""
 
 
 CASES = {
@@ -134,6 +145,12 @@ CASES = {
     "what the server sends is held back": Case(stalled(DOWN), reaches=BY_PROXY, by_proxy=True),
     "an asyncio process is paused": Case(process_paused("asyncio-1"), reaches=["asyncio-1"]),
     "a threaded process is paused": Case(process_paused("threads-1"), reaches=["threads-1"]),
+    "the links are killed, with sessions": Case(links_killed, sessions=True),
+    "what the server sends is late, with sessions": Case(late, reaches=BY_PROXY, by_proxy=True, sessions=True),
+    "the server is frozen for 3 s, with sessions": Case(server_frozen, reaches=KINDS, sessions=True),
+    "a threaded process is paused, with sessions": Case(
+        process_paused("threads-1"), reaches=["threads-1"], sessions=True
+    ),
 }
 
 
@@ -222,7 +239,9 @@ def check(found: Seen, case: Case) -> None:
 @pytest.mark.parametrize("name", CASES)
 async def test_nobody_is_let_in_too_late(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    with world(tmp_path, by_proxy=case.by_proxy, saves=case.saves, holder=case.holder) as services:
+    with world(
+        tmp_path, by_proxy=case.by_proxy, saves=case.saves, holder=case.holder, sessions=case.sessions
+    ) as services:
         found = await seen(services, case, 1.0)
     found.history.write(tmp_path / "history.jsonl")
     found.tell(name)

@@ -83,10 +83,12 @@ class Database:
 
 
 class World:
-    def __init__(self, server: EmbeddedServer, proxy: StallingProxy, database: Database) -> None:
+    def __init__(self, server: EmbeddedServer, proxy: StallingProxy, database: Database, *, sessions: bool) -> None:
         self.server = server
         self.proxy = proxy
         self.database = database
+        self.sessions = sessions
+        """Whether one must be on record, and no more than one may be."""
         self.services: dict[str, Service] = {}
 
     @property
@@ -109,6 +111,7 @@ def world(
     saves: bool = False,
     trust_fence: bool = True,
     holder: str = "",
+    sessions: bool = False,
 ) -> Iterator[World]:
     """``by_proxy``: two services, one of each kind, reach Redis through the proxy; ``holder`` loads the victim."""
     with ExitStack() as held:
@@ -116,13 +119,14 @@ def world(
         proxy = held.enter_context(StallingProxy(server.port))
         database = Database(directory / "users.sqlite")
         held.callback(database.close)
-        made = World(server, proxy, database)
+        made = World(server, proxy, database, sessions=sessions)
         for name in names:
             told = {
                 "url": proxy.url if by_proxy and name in BY_PROXY else server.url,
                 "database": str(database.path),
                 "max_staleness": max_staleness,
                 "saves": saves,
+                "sessions": sessions,
                 "trust_fence": trust_fence,
                 "held": VICTIM if name == holder else "",
             }

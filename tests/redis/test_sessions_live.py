@@ -7,16 +7,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import redis
-from faces import driven, headers, token_for
+from faces import driven, headers, living, token_for, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from proxies import DOWN, StallingProxy
 from test_store import BREAKER, target
 
-from authcache_middleware import InvalidTokenError, LoginRefusedError
+from authcache_middleware import InvalidTokenError, LoginRefusedError, UnavailableError
 from authcache_middleware.redis.scripts import LEAST_SESSION_MARK, MAX_REVOKED_IDS
 from authcache_middleware.redis.store import RedisStore
 from authcache_middleware.runtime import finish
@@ -285,3 +286,37 @@ def test_or_so_many_are_let_in_and_no_more(faces) -> None:
     assert len(begun) == MOST
     assert all(may_enter(drivers[0], token) for token in begun)
     assert not any(may_enter(drivers[1], token) for token in refused)
+
+
+# -- what a memory that hears late knows
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_who_has_just_logged_in_is_refused_by_no_memory(kind, server, prefix) -> None:
+    """It asks Redis before it says no; who is known to it is let in all the while."""
+    options = {"load_user": lambda user_id: {"id": user_id}, "prefix": prefix, "require_session": True}
+    first, second = (token_for("1", claims={"sid": sid}) for sid in ("first", "second"))
+    with (
+        StallingProxy(server.port) as proxy,
+        driven("blocking", server.url, **options) as near,
+        living(kind, proxy.url, max_staleness=4.0, store_timeout=0.5, **options) as far,
+    ):
+        near("login", "1", token=first)
+
+        def is_in_memory() -> bool:
+            far("authenticate", headers(first))
+            return far.there(lambda: far.face.recall(headers(first))) is not None
+
+        wait_until(is_in_memory)
+        proxy.stall(DOWN)
+        near("login", "1", token=second)
+        with pytest.raises(UnavailableError):
+            far("authenticate", headers(second))
+        assert far.there(lambda: far.face.recall(headers(first))) is not None
+        proxy.resume()
+        assert wait_until(lambda: entered(far, second)).user.id == "1"
+
+
+def entered(driver, token: str):
+    with suppress(UnavailableError):
+        return driver("authenticate", headers(token))
