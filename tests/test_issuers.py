@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -147,6 +148,26 @@ def _run(driver: Driver, method: str, *arguments: Any, **options: Any) -> Any:
     return driver._run(getattr(driver.face, method)(*arguments, **options))
 
 
+@pytest.mark.parametrize("name", [STAFF, SHOP])
+def test_sessions_are_those_of_one_of_them(name, kind, store, rows) -> None:
+    other = SHOP if name == STAFF else STAFF
+    both = [issuer(STAFF, "staff", rows), issuer(SHOP, "shop", rows)]
+    with serving(kind, store, both, require_session=True, max_sessions=1) as driver:
+        tokens = {each: token(each, claims={"sid": "one"}) for each in (STAFF, SHOP)}
+        driver("login", "admin", token=tokens[name])
+        assert enter(driver, tokens[name])
+        assert refused(driver, tokens[other]) == "session"
+        driver("login", "admin", sid="one", expires_at=time.time() + 60, issuer=other)
+        assert enter(driver, tokens[other])
+        assert enter(driver, tokens[name])
+        driver("logout_session", "admin", "one", issuer=other)
+        assert (driver("sessions", "admin", issuer=other), refused(driver, tokens[other])) == ([], "revoked")
+        assert [session.sid for session in driver("sessions", "admin", issuer=name)] == ["one"]
+        assert enter(driver, tokens[name])
+        with pytest.raises(ValueError, match="issuer: is not the token's"):
+            driver("login", "admin", token=tokens[name], issuer=other)
+
+
 def test_the_keys_in_redis_begin_with_the_alias(driver) -> None:
     assert driver.face.key("admin", issuer=STAFF) == "user:staff:admin"
     assert driver.face.key("admin", issuer=SHOP) == "user:shop:admin"
@@ -195,9 +216,13 @@ def test_no_server_takes_one_for_the_other(store, rows) -> None:
         assert b"invalid" in answer(token(STAFF, signed_for=SHOP))
 
 
-@pytest.mark.parametrize("method", ["invalidate", "revoke_user", "key"])
+@pytest.mark.parametrize("method", ["invalidate", "revoke_user", "key", "sessions", "login", "logout_session"])
 def test_of_several_one_must_be_named(method, driver) -> None:
     call = getattr(driver.face, method)
+    if method == "login":
+        call = partial(call, expires_at=time.time() + 60)
+    if method == "logout_session":
+        call = partial(call, sid="one")
     run = driver._run if method != "key" else (lambda result: result)
     with pytest.raises(TypeError, match="issuer"):
         run(call("admin"))

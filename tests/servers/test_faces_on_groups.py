@@ -26,7 +26,7 @@ def options(face: str):
 
 
 async def _story(call) -> None:
-    """Users on every node come in; one is invalidated, one logged out, one revoked."""
+    """Users on every node come in; one is invalidated, one logged out, one revoked, one logged in and out."""
     tokens = {user_id: token_for(user_id) for user_id in IDS}
     for _ in range(2):
         for user_id, token in tokens.items():
@@ -35,27 +35,31 @@ async def _story(call) -> None:
     assert (await call("authenticate", headers(tokens["1"]))).user.name == "1"
     await call("logout", tokens["2"])
     await call("revoke_user", "3")
-    for user_id in ("2", "3"):
+    await call("login", "4", token=tokens["4"])
+    (session,) = await call("sessions", "4")
+    await call("logout_session", "4", session.sid)
+    assert await call("sessions", "4") == []
+    for user_id in ("2", "3", "4"):
         with pytest.raises(InvalidTokenError):
             await call("authenticate", headers(tokens[user_id]))
 
 
 def tell_blocking(auth: AuthCache) -> None:
-    async def call(method, *arguments):
-        return getattr(auth, method)(*arguments)
+    async def call(method, *arguments, **options):
+        return getattr(auth, method)(*arguments, **options)
 
     with auth:
         asyncio.run(_story(call))
         stats = auth.stats()
-    assert stats.loads == len(IDS) + 3
+    assert stats.loads == len(IDS) + 4
     assert stats.redis_may_evict is False
 
 
 async def tell_async(auth: AsyncAuthCache) -> None:
     async with auth:
-        await _story(lambda method, *arguments: getattr(auth, method)(*arguments))
+        await _story(lambda method, *arguments, **options: getattr(auth, method)(*arguments, **options))
         stats = auth.stats()
-    assert stats.loads == len(IDS) + 3
+    assert stats.loads == len(IDS) + 4
     assert stats.redis_may_evict is False
 
 
