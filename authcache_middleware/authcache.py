@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
@@ -15,6 +15,7 @@ from authcache_middleware.presence import ONLINE_WITHIN
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, CutError, Line, finish
 from authcache_middleware.sessions.watches import End, EndReason, Watch
 from authcache_middleware.story import Headers, Story
+from authcache_middleware.streams.following import NEWEST, StreamEvent
 from authcache_middleware.streams.presence import Presence
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.logout import LogoutRules
@@ -213,6 +214,12 @@ class AuthCache(Generic[UserT]):
     def count_online(self, *, within: float = ONLINE_WITHIN, issuer: str | None = None) -> int:
         """See ``AsyncAuthCache.count_online``."""
         return finish(self._story.count_online(within=within, issuer=issuer))
+
+    def events(self, after: str = NEWEST, *, until: Callable[[], bool] | None = None) -> Iterator[StreamEvent]:
+        """See ``AsyncAuthCache.events``."""
+        following = self._story.following(after, until)
+        while (event := finish(following.next())) is not None:
+            yield event
 
     def close(self) -> None:
         """Close the connections of this process; a ready client stays open. May be used again after."""

@@ -13,10 +13,10 @@ from authcache_middleware.cache.loads import Loads, RecordLife, to_ms
 from authcache_middleware.cache.memory import Memory
 from authcache_middleware.cache.outage import OutagePolicy
 from authcache_middleware.cache.refresh import Refresher
-from authcache_middleware.cache.store import Store
 from authcache_middleware.options import Options
 from authcache_middleware.queue import story_of
 from authcache_middleware.redis.connect import Opened
+from authcache_middleware.redis.event_stream import EventStreamKey
 from authcache_middleware.redis.last_seen import LastSeen
 from authcache_middleware.redis.store import Commands
 from authcache_middleware.reporter import Reporter
@@ -24,9 +24,10 @@ from authcache_middleware.runtime import Runtime
 from authcache_middleware.sessions.eviction import tell_of_eviction
 from authcache_middleware.sessions.logins import Logins
 from authcache_middleware.sessions.orders import Orders
-from authcache_middleware.sessions.revocation import Revoker
+from authcache_middleware.sessions.revocation import Announce, Revoker
 from authcache_middleware.sessions.watches import Admit, End, Watch, Watches
 from authcache_middleware.streams.activity import ActivityFlow, SeenUsers
+from authcache_middleware.streams.announcing import Announcer
 from authcache_middleware.streams.marks import Marks
 from authcache_middleware.streams.presence import PresenceOf
 from authcache_middleware.tokens.claims import Claims
@@ -68,7 +69,7 @@ class Engine:
         links = self._links(opened, prefix, options, reporter)
         self._of = {
             name: UsersOfIssuer(
-                known, self._store, runtime=runtime, memory=self.memory, links=links, options=options, reporter=reporter
+                known, opened, runtime=runtime, memory=self.memory, links=links, options=options, reporter=reporter
             )
             for name, known in issuers.items()
         }
@@ -171,7 +172,7 @@ class UsersOfIssuer:
     def __init__(
         self,
         known: KnownIssuer,
-        store: Store,
+        opened: Opened,
         *,
         runtime: Runtime,
         memory: Memory,
@@ -181,7 +182,7 @@ class UsersOfIssuer:
     ) -> None:
         assert known.says.load_user is not None  # noqa: S101 - the options have seen to it
         self._runtime = runtime
-        self._store = store
+        self._store = store = opened.store
         self._memory = memory
         self._says = known.says
         self._keys = keys = known.keys
@@ -213,7 +214,7 @@ class UsersOfIssuer:
             needs_sessions=options.require_session,
             reporter=reporter,
         )
-        self.revoker = self._revoker(options, reporter)
+        self.revoker = self._revoker(options, reporter, self._announce(opened.commands, options, reporter))
         self.logins = Logins(
             store,
             keys=keys,
@@ -254,7 +255,18 @@ class UsersOfIssuer:
             reporter=reporter,
         )
 
-    def _revoker(self, options: Options, reporter: Reporter) -> Revoker:
+    def _announce(self, commands: Commands | None, options: Options, reporter: Reporter) -> Announce | None:
+        if options.event_stream is None or commands is None:
+            return None
+        return Announcer(
+            EventStreamKey(commands, options.event_stream),
+            alias=self._says.alias,
+            length=options.event_stream_length,
+            wall=options.clock.wall,
+            reporter=reporter,
+        ).announce
+
+    def _revoker(self, options: Options, reporter: Reporter, announce: Announce | None) -> Revoker:
         save = None
         if self._says.save_revocation is not None:
             save = self._runtime.work(
@@ -270,6 +282,7 @@ class UsersOfIssuer:
             save=save,
             clock=options.clock,
             reporter=reporter,
+            announce=announce,
         )
 
     def close(self) -> None:

@@ -246,6 +246,8 @@ class Stats:
     """Writes of it, of many users at once, that Redis or the queue did not take: they are tried again."""
     activity_dropped: int = 0
     """Users who were seen and not noted, since as many as may be were waiting to be written."""
+    events_lost: int = 0
+    """Events that could not be written to the event stream."""
 
     memory_entries: int = 0
     """Users in memory now."""

@@ -37,6 +37,7 @@ _COUNTS: Final = (
     ("token_entries", 0, 100_000_000),
     ("token_bytes", 0, 1 << 40),
     ("wait_replicas", 0, 100),
+    ("event_stream_length", 1, 1_000_000_000),
 )
 
 
@@ -91,6 +92,8 @@ class CommonOptionsDict(TypedDict, total=False):
     on_max_sessions: Literal["end_oldest", "refuse"]
     require_session: bool
     activity: Activity | None
+    event_stream: str | None
+    event_stream_length: int
     on_outage: Literal["refuse", "load"]
     outage_concurrency: int
     serve_stale_for: float
@@ -228,6 +231,10 @@ class Options:
 
     activity: Activity | None = None
     """``Activity()`` remembers when each user was last seen, for ``presence`` and ``online``; ``None`` does not."""
+    event_stream: str | None = None
+    """The key of a Redis Stream to which ``login``, ``logout``, ``revoke_user`` and ``invalidate`` add an event."""
+    event_stream_length: int = 10_000
+    """About how many events it keeps."""
 
     on_outage: Literal["refuse", "load"] = "refuse"
     """While Redis is gone: 503, or ask the database; then the row alone decides, and tokens logged out singly pass."""
@@ -293,8 +300,6 @@ class Options:
             raise ConfigurationError("on_max_sessions", "needs max_sessions")
         if not isinstance(self.revoked_before, str) or not self.revoked_before:
             raise ConfigurationError("revoked_before", "must be the name of a field")
-        if self.activity is not None and not isinstance(self.activity, Activity):
-            raise ConfigurationError("activity", "must be an Activity or None")
         if self.on_outage not in ("refuse", "load"):
             raise ConfigurationError("on_outage", 'must be "refuse" or "load"')
         if self.serve_stale_for and not (self.max_staleness and self.memory_entries):

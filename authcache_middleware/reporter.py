@@ -67,6 +67,7 @@ class Reporter:
     activity_writes: int
     activity_failures: int
     activity_dropped: int
+    events_lost: int
     redis_may_evict: bool | None
     is_observed: bool
     """Whether anybody is told. Where nobody is, a hit may as well be added to its count from outside."""

@@ -73,8 +73,9 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
                 wait_replicas=self._options.wait_replicas,
             )
         )
+        self._source = None if self._target is None else redis
         self._activity = checked_activity(
-            self._options.activity, asynchronous=runtime is AsyncRuntime, has_redis=self._target is not None
+            self._options, asynchronous=runtime is AsyncRuntime, has_redis=self._target is not None
         )
         for known in self._issuers.values():
             for name in ("load_user", "save_revocation"):
@@ -192,6 +193,8 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         engine = self._engines.pop(self._runtime.place(), None)
         if engine is not None:
             await engine.aclose()
+        if self._followed is not None:
+            await self._followed.aclose()
 
     def stats(self) -> Stats:
         """Counts of this process since it started, and how things stand where it is called (event loop or process).

@@ -22,7 +22,7 @@ LAYERS = [
     {"bearer", "cache"},
     {"redis"},
     {"sessions", "streams"},
-    {"queue"},
+    {"queue", "event_stream"},
     {"activity"},
     {"options", "issuers"},
     {"verification"},

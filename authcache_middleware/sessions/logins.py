@@ -62,7 +62,7 @@ class Logins:
             case NotBegun(reason, seconds):
                 raise LoginRefusedError(reason, retry_after=seconds)
             case Begun(created_ms, ends):
-                await self._revoker.cached(subject, by="login")
+                await self._revoker.cached(subject, by="login", mark=mark)
                 session = read_session(mark, pack_session(created_ms, ends, packed))
         assert session is not None  # noqa: S101 - it was packed here
         return session

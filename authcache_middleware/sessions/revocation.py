@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 from authcache_middleware.cache.store import Store
@@ -23,7 +23,10 @@ from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.policy import text_mark, token_mark
 from authcache_middleware.users.record import ForeignValueError
 
-__all__ = ["Revoker"]
+__all__ = ["Announce", "Revoker"]
+
+Announce = Callable[[InvalidatedBy, str, str | None], Awaitable[None]]
+"""Tells other services what was done to which user, and to which of his sessions; it never raises."""
 
 _PLACE_WAIT: Final = 1.0
 
@@ -51,6 +54,7 @@ class Revoker:
         save: Work | None,
         clock: Clock,
         reporter: Reporter,
+        announce: Announce | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -59,6 +63,7 @@ class Revoker:
         self._has_looked = False
         self._clock = clock
         self._reporter = reporter
+        self._announce = announce
         self.leeway = math.ceil(leeway)
         self._token_lifetime = max_token_lifetime
         self._user_lifetime = _with_leeways(max(max_token_lifetime, USUAL_MAX_LIFETIME))
@@ -102,7 +107,7 @@ class Revoker:
         if not is_saved:
             raise UnavailableError("save_revocation")
 
-    async def cached(self, subject: str, *, by: InvalidatedBy = "invalidate") -> None:
+    async def cached(self, subject: str, *, by: InvalidatedBy = "invalidate", mark: str = "") -> None:
         """Drop the record, or the lease of whoever is loading it; here at once, elsewhere as soon as it is heard.
 
         What this process remembers is dropped also where Redis has not confirmed: it is what was wished.
@@ -113,6 +118,8 @@ class Revoker:
         finally:
             self._forget(key)
         self._reporter.tell(Invalidated(by))
+        if self._announce is not None:
+            await self._announce(by, subject, mark[2:] if mark.startswith("s:") else None)
 
     async def _end(self, subject: str, *marks: str, lifetime: int, by: InvalidatedBy) -> None:
         key = self._keys.revocations(subject)
@@ -121,7 +128,7 @@ class Revoker:
                 await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
-        await self.cached(subject, by=by)
+        await self.cached(subject, by=by, mark=mark)
         await self._look_at_eviction()
 
     async def _saved(self, save: Work, subject: str) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from faces import driven
+from faces import driven, settings
 from streams.queues import queueing, tell
 
-from authcache_middleware import UnavailableError
+from authcache_middleware import AuthCache, UnavailableError
 from authcache_middleware.activity import Activity
+from authcache_middleware.event_stream import EventStream
 from authcache_middleware.testing.server import EmbeddedServer
 
 USUAL = ("~user:*", "~revoked:*", "~refresh:*", "+get", "+mget", "+set", "+del", "+eval", "+hgetall", "+time")
@@ -22,6 +24,9 @@ QUEUE = (
     "~queue:*", "~parked:*", "+eval", "+xadd", "+xlen", "+xrange", "+xread", "+xreadgroup", "+xpending", "+xclaim",
     "+xack", "+xdel", "+xgroup|create", "+xgroup|delconsumer", "+xinfo|stream", "+xinfo|consumers",
 )  # fmt: skip
+
+EVENTS = ("~authcache:events", "+xadd")
+FOLLOWING = ("~authcache:events", "+eval", "+xrange", "+xrevrange", "+xread")
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +68,32 @@ def live_through_a_queue(kind: str, url: str) -> None:
         assert len(driver.consume(1, until=lambda: True)) == 0
 
 
+def live_through_events(url: str, follower: str) -> None:
+    with AuthCache(url, **settings(load_user=load, event_stream="authcache:events")) as auth:
+        auth.invalidate("1")
+        assert auth.stats().events_lost == 0
+    with EventStream(follower, "authcache:events") as stream:
+        following = stream.events("0", until=second_time())
+        assert next(following).type == "invalidated"
+        assert next(following, None) is None
+        assert next(stream.events("$", until=second_time()), None) is None
+
+
+def second_time() -> Callable[[], bool]:
+    turns = iter([False, False, True])
+    return lambda: next(turns)
+
+
+def of_follower(server: EmbeddedServer, rights: Collection[str]) -> str:
+    with redis.Redis.from_url(server.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "follower", "reset", "on", ">pw", "resetchannels", "-@all", *rights)
+    return server.url.replace("://", "://follower:pw@")
+
+
 def test_with_exactly_these_all_works(own, kind, caplog) -> None:
     live_through_activity(kind, limited(own, [*USUAL, *ACTIVITY]))
     live_through_a_queue(kind, limited(own, QUEUE))
+    live_through_events(limited(own, [*USUAL, *EVENTS]), of_follower(own, FOLLOWING))
     assert not [record for record in caplog.records if "cannot" in record.getMessage()]
 
 
@@ -75,6 +103,23 @@ def test_activity_needs_each_of_them(own, missing) -> None:
     url = limited(own, [right for right in (*USUAL, *ACTIVITY) if right != missing])
     with pytest.raises((UnavailableError, AssertionError)):
         live_through_activity("blocking", url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", EVENTS)
+def test_telling_needs_each_of_them(own, missing) -> None:
+    url = limited(own, [right for right in (*USUAL, *EVENTS) if right != missing])
+    with pytest.raises(AssertionError):
+        live_through_events(url, own.url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", FOLLOWING)
+def test_following_needs_each_of_them(own, missing, caplog) -> None:
+    url = limited(own, [*USUAL, *EVENTS])
+    with suppress(StopIteration, AssertionError):
+        live_through_events(url, of_follower(own, [right for right in FOLLOWING if right != missing]))
+    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.slow
@@ -102,4 +147,4 @@ def test_the_readme_names_them() -> None:
     if not readme.exists():
         pytest.skip("no README beside these tests")
     named = set(re.findall(r"[+&~][a-z_:|*-]+", readme.read_text().replace("\\|", "|")))
-    assert not {*ACTIVITY, *QUEUE} - named
+    assert not {*ACTIVITY, *QUEUE, *EVENTS, *FOLLOWING} - named
