@@ -63,30 +63,25 @@ class AccessCalls:
         when Redis has not confirmed it: it may or may not have happened, call it again with the same ``sid``.
         """
         now = self._options.clock.wall()
+        details = {"address": address, "user_agent": user_agent, "label": label}
+        for what, text in details.items():
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{what}: must be a str or None, not {type(text).__name__}")
+        ends = None if expires_at is None else _checked_end(expires_at, now)
         if token is None:
             name, subject = self._issuer(issuer), checked_subject(user_id)
             mark = f"s:{uuid.uuid4().hex if sid is None else _checked_sid(sid)}"
-            if expires_at is None:
+            if ends is None:
                 raise TypeError("expires_at: must be given where there is no token")
         else:
             if sid is not None:
                 raise TypeError("sid: is the token's, where there is one")
             claims = await self._claims_of(token, user_id, issuer, now)
             name, subject, mark = claims.issuer, claims.subject, _mark_of(claims)
-            if expires_at is None or mark.startswith("t:"):  # a session that is one token lasts as long as it at least
-                expires_at = max(claims.expires_at, expires_at or 0)
-        return (
-            await self._engine()
-            .of(name)
-            .logins.begin(
-                subject,
-                mark,
-                expires_s=_checked_end(expires_at, now),
-                address=_checked_text("address", address),
-                user_agent=_checked_text("user_agent", user_agent),
-                label=_checked_text("label", label),
-            )
-        )
+            if ends is None or mark.startswith("t:"):  # a session that is one token lasts as long as it at least
+                ends = max(_checked_end(claims.expires_at, now), ends or 0)
+        logins = self._engine().of(name).logins
+        return await logins.begin(subject, mark, expires_s=ends, **details)
 
     async def sessions(self, user_id: str, *, issuer: str | None = None) -> list[Session]:
         """The user's sessions that have neither been ended nor expired, the oldest first; one round trip.
@@ -193,12 +188,6 @@ def _checked_end(expires_at: float, now: float) -> int:
     if not now < expires_at <= now + _LONGEST:  # what is no number at all is in neither
         raise ValueError("expires_at: must be later than now, by at most a year")
     return math.ceil(expires_at)
-
-
-def _checked_text(name: str, text: str | None) -> str | None:
-    if text is not None and not isinstance(text, str):
-        raise TypeError(f"{name}: must be a str or None, not {type(text).__name__}")
-    return text
 
 
 def _mark_of(claims: Claims) -> str:
