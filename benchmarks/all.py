@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from peers_envs import default_place
+from peers_envs import ROOT, default_place
 from reported import console, table
 from rich.table import Table
 
@@ -118,7 +118,8 @@ def _run(step: Step, into: Path, envs: Path, *, quick: bool) -> bool:
             cwd=_HERE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            # whatever is installed: what is measured is the package beside these scripts
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT)},
             timeout=_GUARD_S,
             check=False,
         )
