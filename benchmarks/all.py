@@ -60,13 +60,13 @@ STEPS = (
 @click.option("--again", is_flag=True, help="Run what has been run before, too.")
 @click.option(
     "--into",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
     default=_HERE / "results",
     help="A folder. [default: results/, beside this script]",
 )
 @click.option(
     "--envs",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
     default=default_place,
     help="Where the environments of peers are kept. [default: below the user's cache]",
 )
@@ -106,7 +106,7 @@ def main(
 def _run(step: Step, into: Path, envs: Path, *, quick: bool) -> bool:
     """Whether it has ended well; its tables are printed, and its result stands in the folder from then on."""
     options = step.quick if quick else step.options
-    result = into.resolve() / f"{step.name}.json"
+    result = into / f"{step.name}.json"
     result.unlink(missing_ok=True)
     shown = result.relative_to(_HERE) if result.is_relative_to(_HERE) else result
     command = [step.script, *(option.format(envs=envs) for option in options), "--json", str(shown)]
