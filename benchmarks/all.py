@@ -43,15 +43,15 @@ class Step:
     """The options in place of those, for a trial."""
 
 
-_PEERS = tuple(Step(f"peers-{number}", "peers.py", 3.5, ("--envs", "{envs}")) for number in (1, 2, 3))
+_PEERS = tuple(Step(f"peers-{number}", "peers.py", 3.2, ("--rounds", "2", "--envs", "{envs}")) for number in (1, 2, 3))
 STEPS = (
     *_PEERS,
     Step("http", "over_http.py", 6.0, ("--rounds", "3", "--seconds", "1.5", "--envs", "{envs}")),
     Step("open-loop", "open_loop.py", 1.5),
-    Step("stampede", "stampede.py", 1.0),
+    Step("stampede", "stampede.py", 0.7),
     Step("invalidation", "invalidation.py", 1.0, quick=("--rounds", "20", "--stalls", "1")),
-    Step("model", "model.py", 0.5),
-    Step("scale", "scale.py", 6.0, ("--rounds", "2")),
+    Step("model", "model.py", 0.4),
+    Step("scale", "scale.py", 5.0, ("--rounds", "2")),
 )
 
 

@@ -82,7 +82,7 @@ def test_what_is_done_is_left_out_the_next_time(tmp_path):
     (tmp_path / "model.json").write_text("{}", encoding="utf-8")
     planned = run("all.py", "--plan", "--into", tmp_path, "--only", "model", "--only", "stampede")
     assert "model         is there" in planned
-    assert "about 1 minutes in all" in planned
+    assert "about 0.7 minutes in all" in planned
     (tmp_path / "model.json").unlink()
     ran = run("all.py", "--quick", "--into", tmp_path, "--only", "stampede")
     assert "stampede: " in ran
