@@ -61,8 +61,9 @@ class Logins:
         match begun:
             case NotBegun(reason, seconds):
                 raise LoginRefusedError(reason, retry_after=seconds)
-            case Begun(created_ms, ends):
+            case Begun(created_ms, ends, ended):
                 await self._revoker.cached(subject, by="login", mark=mark)
+                await self._revoker.announce_ended(subject, ended)
                 session = read_session(mark, pack_session(created_ms, ends, packed))
         assert session is not None  # noqa: S101 - it was packed here
         return session

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, final
 
 from authcache_middleware.cache.store import Store
@@ -121,6 +121,12 @@ class Revoker:
         if self._announce is not None:
             await self._announce(by, subject, mark[2:] if mark.startswith("s:") else None)
 
+    async def announce_ended(self, subject: str, marks: Iterable[str]) -> None:
+        """Tell other services of sessions that have made room for another; their revocations are confirmed."""
+        if self._announce is not None:
+            for ended in marks:
+                await self._announce("logout_session", subject, ended[2:] if ended.startswith("s:") else None)
+
     async def _end(self, subject: str, *marks: str, lifetime: int, by: InvalidatedBy) -> None:
         key = self._keys.revocations(subject)
         try:
@@ -128,7 +134,7 @@ class Revoker:
                 await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
-        await self.cached(subject, by=by, mark=mark)
+        await self.cached(subject, by=by, mark=marks[0])
         await self._look_at_eviction()
 
     async def _saved(self, save: Work, subject: str) -> bool:

@@ -26,8 +26,8 @@ class Mutant:
 
 _FRESH = "not reading.is_marked and reading.epoch == self._epoch and now <= self._trusted_until"
 _LOGOUT = (
-    "            await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)\n",
-    "        await self.cached(subject, by=by)\n",
+    "            for mark in marks:\n",
+    "        await self.cached(subject, by=by, mark=marks[0])\n",
 )
 _REVOKE = (
     "            await self._store.revoke_before(key, lifetime=self._user_lifetime, leeway=self.leeway)\n",
@@ -79,7 +79,7 @@ MUTANTS = {
     "the DEL goes before the session that begins": Mutant(
         "sessions/logins.py",
         (
-            ('                await self._revoker.cached(subject, by="login")\n', ""),
+            ('                await self._revoker.cached(subject, by="login", mark=mark)\n', ""),
             (
                 "            begun = await self._store",
                 '            await self._revoker.cached(subject, by="login")\n            begun = await self._store',

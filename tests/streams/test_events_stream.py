@@ -97,6 +97,15 @@ def test_every_call_that_ends_or_renews_access_is_told_in_plain_texts(kind, redi
     ]
 
 
+def test_a_session_that_made_room_for_another_is_told_of(kind, redis_url, client, prefix, key) -> None:
+    options = {"load_user": load, "prefix": prefix, "event_stream": key, "max_sessions": 1}
+    with driven(kind, redis_url, **options) as driver:
+        for sid in ("s1", "s1", "s2"):
+            driver("login", "1", sid=sid, expires_at=time.time() + 60)
+    told = [(fields[b"type"], fields[b"sid"]) for _, fields in client.xrange(key)]
+    assert told == [(b"login", b"s1"), (b"login", b"s1"), (b"login", b"s2"), (b"logout", b"s1")]
+
+
 def test_it_is_told_after_the_fact(redis_url, client, prefix, key) -> None:
     """Whoever hears of a logout finds the token refused."""
     found: list[str] = []
