@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from authcache_middleware.cli.live_commands import doctor, revoke, sessions, who, worker
+from authcache_middleware.cli.live_commands import doctor, revoke, sessions, watch, who, worker
 from authcache_middleware.cli.mint import claim, given_by_option, mint, signing_key
 from authcache_middleware.issuers import USUAL_TYPES
 from authcache_middleware.tokens.material import FAMILIES
@@ -27,7 +27,7 @@ def authcache() -> None:
     """Tools for services behind authcache-middleware."""
 
 
-for command in (doctor, sessions, revoke, who, worker):
+for command in (doctor, sessions, revoke, who, watch, worker):
     authcache.add_command(command)
 
 

@@ -17,7 +17,7 @@ from authcache_middleware.cli.given import (
     redis_option,
 )
 
-__all__ = ["doctor", "revoke", "sessions", "who", "worker"]
+__all__ = ["doctor", "revoke", "sessions", "watch", "who", "worker"]
 
 _MONTH = 30 * 24 * 3600.0
 
@@ -112,6 +112,19 @@ def sessions(*, user: str, redis_url: str, prefix: str, alias: str | None, as_js
     show_default=True,
     help="How many replicas must confirm it.",
 )
+@click.option(
+    "--event-stream",
+    envvar="AUTHCACHE_EVENT_STREAM",
+    show_envvar=True,
+    help="Key of the services' event stream, which is told of it; nobody is, if left out.",
+)
+@click.option(
+    "--event-stream-length",
+    type=click.IntRange(1, 1_000_000_000),
+    default=10_000,
+    show_default=True,
+    help="About how many events it keeps, as the services have it.",
+)
 @json_option
 def revoke(
     *,
@@ -125,6 +138,8 @@ def revoke(
     leeway: float,
     max_token_lifetime: float,
     wait_replicas: int,
+    event_stream: str | None,
+    event_stream_length: int,
     as_json: bool,
 ) -> None:
     """End what USER may do: everything, or with --sid one session; or with --token what a token may.
@@ -135,7 +150,7 @@ def revoke(
     """
     from authcache_middleware.cli import revoke as ending
     from authcache_middleware.cli.inspect import token_text
-    from authcache_middleware.cli.reached import reached
+    from authcache_middleware.cli.reached import Told, reached
 
     if (user is None) == (token is None) or (sid is not None and user is None):
         raise click.UsageError("give USER, USER and --sid, or --token")
@@ -148,6 +163,7 @@ def revoke(
         leeway=leeway,
         max_token_lifetime=max_token_lifetime,
         wait_replicas=wait_replicas,
+        tells=None if event_stream is None else Told(event_stream, alias, event_stream_length),
     ) as there:
         if claims is not None:
             ended = ending.revoke_token(there, claims)
@@ -244,4 +260,38 @@ def worker(
             max_deliveries=max_deliveries,
         )
     except ConfigurationError as wrong:
+        raise click.UsageError(str(wrong)) from None
+
+
+@click.command()
+@click.option(
+    "--event-stream",
+    "key",
+    envvar="AUTHCACHE_EVENT_STREAM",
+    show_envvar=True,
+    required=True,
+    help="Key of the services' event stream.",
+)
+@click.option(
+    "--after",
+    default="$",
+    show_default=True,
+    help='The id of the last event that is known; "0" for all that the stream still has, "$" for those to come.',
+)
+@click.option("--count", type=click.IntRange(1), help="End after so many events; without it, with Ctrl-C.")
+@redis_option
+@json_option
+def watch(*, key: str, after: str, count: int | None, redis_url: str, as_json: bool) -> None:
+    """Show what happens to users' access at all services that share an event stream, as it happens.
+
+    One line for each login, logout, revocation and invalidation; "gap" where some may have been missed. An outage of
+    Redis is waited through. Exit status: 0 it was ended by SIGINT or SIGTERM, or by --count; 2 something was given
+    wrongly.
+    """
+    from authcache_middleware.cli.watch import watch as watched
+
+    url = checked_url(redis_url)
+    try:
+        watched(url, key, after=after, count=count, as_json=as_json)
+    except ValueError as wrong:  # a ConfigurationError is one too
         raise click.UsageError(str(wrong)) from None

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import click
 
 from authcache_middleware.activity import run_worker, run_worker_async
+from authcache_middleware.cli.stopping import stopping
 from authcache_middleware.queue import AsyncQueue, Queue
 from authcache_middleware.runtime import is_async_callable
 
@@ -43,7 +41,7 @@ def function_named(target: str) -> Callable[..., Any]:
 
 def work(save: Callable[..., Any], url: str, name: str, *, consumer: str | None, as_json: bool, **options: Any) -> None:
     """Calls ``save`` for each batch until SIGINT or SIGTERM; what is under way is finished first."""
-    with _stopping() as is_stopped:
+    with stopping() as is_stopped:
         click.echo(f"working on the queue {name}, until Ctrl-C", err=True)
         if is_async_callable(save):
             saved = asyncio.run(_work_async(AsyncQueue(url, name, **options), save, is_stopped, consumer))
@@ -61,22 +59,3 @@ async def _work_async(
 ) -> int:
     async with queue:
         return await run_worker_async(queue, save, until=is_stopped, consumer=consumer)
-
-
-@contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM has come; the second of them does what it always does."""
-    came: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
