@@ -132,8 +132,8 @@ def _checked(small: Scale, seed: int) -> tuple[list[Check], Counted]:
     weights = zipf(small.users)
     events = events_of(small, weights, _TTLS_PLAYED * small.ttl, seed)
     computed = rates(small, weights)
-    simulated = replay(small, events, count_from=small.ttl).rates
-    real = counted(small, events, count_from=small.ttl)
+    real, played = counted(small, events, count_from=small.ttl)
+    simulated = replay(small, played.events, count_from=played.count_from).rates
     figures = (_figures(computed, small), _figures(simulated, small), _real_figures(real))
     return [Check(name, *(figure[name] for figure in figures)) for name in figures[2]], real
 

@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -25,10 +25,18 @@ from scale_measured import cache, headers_of, token_of
 from authcache_middleware import AsyncAuthCache
 from authcache_middleware.testing import EmbeddedServer
 
-__all__ = ["Counted", "counted", "events_of"]
+__all__ = ["Counted", "Played", "counted", "events_of"]
 
 _WARM_S = 60.0
 _SOMEBODY = 10**9  # who is in no schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The events when they really happened, and from which of those moments on it was counted."""
+
+    events: list[Event]
+    count_from: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,11 @@ def events_of(scale: Scale, weights: Sequence[float], seconds: float, seed: int)
     return sorted(events, key=lambda event: event.when)
 
 
-def counted(scale: Scale, events: Sequence[Event], *, count_from: float) -> Counted:
-    """Plays the events in their time, on a Valkey of its own; what came before ``count_from`` does not count."""
+def counted(scale: Scale, events: Sequence[Event], *, count_from: float) -> tuple[Counted, Played]:
+    """Plays the events in their time, on a Valkey of its own; what came before ``count_from`` does not count.
+
+    A busy machine is late with some of them: they are returned with the moments that they had.
+    """
     with EmbeddedServer() as server, redis.Redis.from_url(server.url, protocol=2) as observer:
         return asyncio.run(_Service(server, observer, scale, events, count_from).run())
 
@@ -95,8 +106,9 @@ class _Service:
         self._faces: list[AsyncAuthCache[Any]] = []
         self._heard = 0
         self._late: list[float] = []
+        self._played: list[Event] = []
 
-    async def run(self) -> Counted:
+    async def run(self) -> tuple[Counted, Played]:
         async with contextlib.AsyncExitStack() as stack:
             options = {
                 "load_user": _load, "ttl": self._scale.ttl, "ttl_jitter": 0.0, "refresh_ahead": False,
@@ -134,22 +146,25 @@ class _Service:
         finally:
             await link.disconnect()
 
-    async def _through(self) -> Counted:
+    async def _through(self) -> tuple[Counted, Played]:
         loop = asyncio.get_running_loop()
-        began, under_way, before = loop.time(), set[asyncio.Task[None]](), None
+        began, under_way, before, first = loop.time(), set[asyncio.Task[None]](), None, 0
         for event in self._events:
             if before is None and event.when >= self._count_from:
                 self._observer.config_resetstat()
                 before = self._totals()
+                first = len(self._played)
             await asyncio.sleep(max(0.0, began + event.when - loop.time()))
-            self._late.append(loop.time() - began - event.when)
+            self._played.append(replace(event, when=loop.time() - began))
+            self._late.append(self._played[-1].when - event.when)
             task = asyncio.create_task(self._play(event))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
         if before is None:
             raise ValueError("nothing is to be counted")
-        seconds = loop.time() - began - self._count_from
-        return self._made(seconds, before, self._totals())
+        count_from = self._played[first].when
+        found = self._made(self._played[-1].when - count_from, before, self._totals())
+        return found, Played(self._played, count_from)
 
     async def _play(self, event: Event) -> None:
         if event.process is None:
