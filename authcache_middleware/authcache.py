@@ -100,6 +100,8 @@ class AsyncAuthCache(Story[UserT]):
     def watch(self, claims: Claims, end: End) -> Watch:
         """Watch a connection that stays open with these verified claims, until ``release`` of what is returned.
 
+        Its ``seen`` marks the user as seen, its ``renew`` puts other claims of his in the place of these.
+
         ``end(reason)`` is called once and awaited, in a task of its own, when the token's time is over (``"expired"``),
         its user may enter no longer (``"revoked"``, whatever the cause), or nobody has known for ``keep_open_for``
         seconds (``"unavailable"``; also by ``aclose``). This is for adapters: the ASGI middleware watches WebSockets
@@ -108,7 +110,12 @@ class AsyncAuthCache(Story[UserT]):
         if claims.issuer not in self._issuers:
             raise InvalidTokenError("issuer")
         key = self._issuers[claims.issuer].keys.record(claims.subject)
-        return self._engine().watch(claims, key, end, self._holds_until)
+        mark = None if self._seen is None else self._mark
+        return self._engine().watch(claims, key, end, admit=self._holds_until, mark=mark)
+
+    def _mark(self, key: str) -> None:
+        if self._seen is not None:
+            self._seen.mark(key, self._wall())
 
     def _holds_until(self, record: Record, claims: Claims) -> float:
         """Until when the record lets the bearer of these claims in, by itself; raises where it does not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import final
 
@@ -84,8 +84,8 @@ class Engine:
         """The users of that issuer, which must be one of those that are known."""
         return self._of[issuer]
 
-    def watch(self, claims: Claims, key: str, end: End, admit: Admit) -> Watch:
-        """Watch a connection; ``admit`` is the same for all of them."""
+    def watch(self, claims: Claims, key: str, end: End, *, admit: Admit, mark: Callable[[str], None] | None) -> Watch:
+        """Watch a connection; ``admit`` is the same for all of them, ``mark`` what marks a user as seen."""
         if self.watches is None:
             self.watches = Watches(
                 runtime=self.runtime,
@@ -97,7 +97,7 @@ class Engine:
                 max_staleness=self._options.max_staleness,
                 keep_open_for=self._options.keep_open_for,
             )
-        return self.watches.begin(claims, key, end)
+        return self.watches.begin(claims, key, end, mark)
 
     async def _read(self, claims: Claims) -> Record:
         return await self.of(claims.issuer).users.record(claims.subject)

@@ -34,6 +34,9 @@ class Watched(Protocol):
     def renew(self, claims: Claims) -> None:
         """It stands on these claims from here on."""
 
+    def seen(self) -> None:
+        """Its user has done something."""
+
     def release(self) -> None:
         """It is watched no longer."""
 
@@ -102,6 +105,8 @@ class Socket:
             else:
                 if message["type"] == "websocket.disconnect":
                     self._release()
+                elif self._watch is not None:
+                    self._watch.seen()
                 return message
         assert self._end is not None  # noqa: S101 - the line is cut by the end alone
         return {**self._end, "type": "websocket.disconnect"}

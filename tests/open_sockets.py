@@ -20,6 +20,7 @@ class Face(AsyncTableFace):
     def __init__(self, **table: object) -> None:
         super().__init__(**table)
         self.begun = 0
+        self.seen = 0
         self.watched: list[Face.Watch] = []
 
     class Watch:
@@ -28,6 +29,9 @@ class Face(AsyncTableFace):
 
         def renew(self, claims: Any) -> None:
             self.claims = claims
+
+        def seen(self) -> None:
+            self.face.seen += 1
 
         def release(self) -> None:
             self.face.watched.remove(self)

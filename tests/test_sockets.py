@@ -94,6 +94,19 @@ async def test_it_is_watched_from_its_acceptance_to_its_end() -> None:
     await open_.over()
 
 
+async def test_each_message_of_the_client_is_a_sign_of_life() -> None:
+    face = Face()
+    open_ = await Open(Echo(), face).begun()
+    assert face.seen == 0
+    for text in ("a", "b"):
+        open_.client.says(text)
+        await open_.begun()
+    assert face.seen == 2
+    open_.client.leaves()
+    await open_.over()
+    assert face.seen == 2
+
+
 async def test_a_client_that_leaves_is_watched_no_longer() -> None:
     face, watched = Face(), []
 

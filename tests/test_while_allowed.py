@@ -12,6 +12,7 @@ import pytest
 from faces import headers, settings, token_for
 
 from authcache_middleware import AsyncAuthCache
+from authcache_middleware.activity import Activity
 from authcache_middleware.errors import InvalidTokenError, UnavailableError
 from authcache_middleware.testing import ManualClock, MemoryStore
 from authcache_middleware.users.user import NO_CREDENTIALS
@@ -171,6 +172,24 @@ async def test_a_session_bounds_what_a_record_says_where_one_is_required(clock, 
         claims = (await auth.authenticate(headers(token))).auth.claims
         record = await auth._engine().of(claims.issuer).users.record("1")
         assert auth._holds_until(record, claims) == (ends if required else math.inf)
+
+
+async def test_who_does_something_on_an_open_connection_is_marked_as_seen(clock, redis_url, prefix) -> None:
+    async def load(user_id: str) -> dict[str, Any]:
+        return {"id": user_id}
+
+    async def end(reason: str) -> None:
+        pass
+
+    options = settings(load_user=load, clock=clock, activity=Activity(), prefix=prefix)
+    async with AsyncAuthCache(redis_url, **options) as auth:
+        watch = auth.watch((await entered(auth, clock)).claims, end)
+        began = clock.wall()
+        clock.advance(50)
+        assert auth._seen.at(watch.key) == began
+        watch.seen()
+        assert auth._seen.at(watch.key) == began + 50
+        watch.release()
 
 
 async def test_claims_of_an_unknown_issuer_are_not_watched(auth, clock) -> None:

@@ -54,11 +54,14 @@ _log = logging.getLogger("authcache_middleware")
 class Watch:
     """One connection that is watched."""
 
-    __slots__ = ("_end", "_watches", "claims", "key")
+    __slots__ = ("_end", "_mark", "_watches", "claims", "key")
 
-    def __init__(self, watches: Watches, claims: Claims, key: str, end: End) -> None:
+    def __init__(
+        self, watches: Watches, claims: Claims, key: str, end: End, mark: Callable[[str], None] | None
+    ) -> None:
         self._watches: Watches | None = watches
         self._end = end
+        self._mark = mark
         self.claims = claims
         """What the token says by which the connection is open."""
         self.key = key
@@ -80,6 +83,11 @@ class Watch:
             raise InvalidTokenError("ended")
         self.claims = claims
         self._watches.renewed(self)
+
+    def seen(self) -> None:
+        """Its user has done something: he is marked as seen, as by a request, where that is kept."""
+        if self._mark is not None:
+            self._mark(self.key)
 
     def release(self) -> None:
         """The connection is over, or nobody has to watch it any more; again is no harm."""
@@ -151,12 +159,12 @@ class Watches:
         self._bell: Cell[None] | None = None
         self._task: Background | None = None
 
-    def begin(self, claims: Claims, key: str, end: End) -> Watch:
+    def begin(self, claims: Claims, key: str, end: End, mark: Callable[[str], None] | None = None) -> Watch:
         """Watch a connection from here on, until it ends or is released.
 
         The user is read once at the start: he was let in before somebody watched.
         """
-        watch = Watch(self, claims, key, end)
+        watch = Watch(self, claims, key, end, mark)
         user = self._users.get(key)
         if user is None:
             user = self._users[key] = _User(self._clock.monotonic())

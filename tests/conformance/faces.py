@@ -57,6 +57,9 @@ class Unwatched:
     def renew(self, claims) -> None:
         pass
 
+    def seen(self) -> None:
+        pass
+
     def release(self) -> None:
         pass
 

@@ -69,6 +69,9 @@ class Unwatched:
     def renew(self, _claims: Claims) -> None:
         """Nothing has to be known."""
 
+    def seen(self) -> None:
+        """Nobody asks who was."""
+
     def release(self) -> None:
         """Nothing was begun."""
 
