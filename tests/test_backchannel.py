@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from urllib.parse import urlencode
 
 import pytest
@@ -14,6 +15,7 @@ from faces import AUDIENCE, ISSUER, Driver, driven, token_for
 from provider import Provider, answering, trusting
 
 from authcache_middleware import JWKS, ConfigurationError, InvalidTokenError, Issuer, asgi, wsgi
+from authcache_middleware.event_stream import EventStream
 from authcache_middleware.testing import ManualClock, MemoryStore, issue_token
 from authcache_middleware.testing.server import EmbeddedServer
 
@@ -86,6 +88,15 @@ def test_a_session_ends_alone(kind, redis_url, prefix) -> None:
         assert endpoint.post(order("1", "a")).status == 200
         assert [enters(endpoint.driver, sid=sid) for sid in ("a", "b", None)] == [False, True, True]
         assert enters(endpoint.driver, "2", sid="a")
+
+
+def test_services_that_follow_hear_of_it(kind, redis_url, prefix) -> None:
+    stream = prefix.replace("user:", "events")
+    with serving(kind, redis_url, prefix=prefix, event_stream=stream) as endpoint:
+        assert [endpoint.post(token).status for token in (order("1", "a"), order("2"))] == [200, 200]
+    with EventStream(redis_url, stream) as events:
+        told = [(event.type, event.user_id, event.sid) for event in islice(events.events("0"), 2)]
+    assert told == [("logout", "1", "a"), ("revoked", "2", None)]
 
 
 def test_where_access_tokens_carry_no_sid_all_of_them_end(kind, redis_url, prefix) -> None:

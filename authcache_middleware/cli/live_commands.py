@@ -34,6 +34,7 @@ _MONTH = 30 * 24 * 3600.0
     type=click.Choice(["activity", "logout-tokens", "opaque-tokens", "queue"]),
     help="The services use it: its rights are looked at too. May be given several times.",
 )
+@click.option("--event-stream", help="Key of the services' event stream, whose rights are looked at too.")
 @click.option("--cluster", is_flag=True, help="It is a primary of a cluster, which the services know to be one.")
 @json_option
 def doctor(
@@ -43,6 +44,7 @@ def doctor(
     alias: str | None,
     leeway: float,
     features: tuple[str, ...],
+    event_stream: str | None,
     cluster: bool,
     as_json: bool,
 ) -> None:
@@ -61,6 +63,7 @@ def doctor(
         leeway=leeway,
         of_a_cluster=cluster,
         features=features,
+        events=event_stream,
     )
     with Console(stderr=True).status("looking", spinner="line"):  # shown on a terminal alone
         examined = examine(asked)

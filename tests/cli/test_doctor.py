@@ -314,5 +314,16 @@ def test_what_a_feature_needs_more(admin, feature, missing) -> None:
     assert [key for key in admin.scan_iter() if admin.pttl(key) < 0] == []
 
 
+@pytest.mark.parametrize("missing", ["~authcache:events", "+xadd", "+xrange", "+xrevrange", "+xread"])
+def test_what_an_event_stream_needs_more(admin, missing) -> None:
+    rights = [*RIGHTS, *LINK, "~authcache:events", "+xadd", "+xrange", "+xrevrange", "+xread"]
+    with limited(admin, rights) as url:
+        assert names(seen(url, "--event-stream", "authcache:events")) == []
+    with limited(admin, [right for right in rights if right != missing]) as url:
+        (finding,) = seen(url, "--event-stream", "authcache:events")["findings"]
+        assert finding["do"] == f"ACL SETUSER limited {missing}"
+    assert not admin.exists("authcache:events")
+
+
 def test_every_feature_can_be_named() -> None:
     assert sorted(FURTHER) == sorted(FEATURES)

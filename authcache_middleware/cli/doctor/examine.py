@@ -40,6 +40,8 @@ class Asked:
     """It is one of several primaries, and its own keys are looked at."""
     features: Collection[str] = ()
     """Of ``FEATURES``: what the services use that needs further rights."""
+    events: str | None = None
+    """The key of the services' event stream."""
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -111,7 +113,9 @@ def _look(server: Server, line: Line, asked: Asked, examined: Examined) -> None:
         return
     examined.add(eviction(line), clock(line, asked.clock, leeway=asked.leeway))
     is_replica = "replica" in names
-    examined.add(*rights(line, asked.keys, user=server.user, is_replica=is_replica, features=asked.features))
+    examined.add(
+        *rights(line, asked.keys, user=server.user, is_replica=is_replica, features=asked.features, events=asked.events)
+    )
     if not is_replica:  # which would refuse the key that is to be heard of
         examined.add(hearing(server, line, prefix=asked.keys.prefix))
     examined.add(*values(line, asked.keys))

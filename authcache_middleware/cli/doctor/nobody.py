@@ -29,4 +29,5 @@ def nobodys_key(line: Line, prefix: str) -> str:
 
 def pattern_of(key: str) -> str:
     """The pattern of keys in a user's rights that lets him at this one."""
-    return f"~{key.partition(_MARK)[0]}*"
+    prefix, mark, _ = key.partition(_MARK)
+    return f"~{prefix}*" if mark else f"~{key}"

@@ -40,17 +40,31 @@ _OF_QUEUES: Final = (
     "XINFO STREAM _",
     "XINFO CONSUMERS _ x",
 )
+# At the stream itself, whose name alone may be permitted: an id of zero is refused, and nothing added.
+_OF_EVENTS: Final = (
+    "XADD _ 0-0 x 1",
+    "EVAL return(1) 1 _",
+    "XRANGE _ - + COUNT 1",
+    "XREVRANGE _ + - COUNT 1",
+    "XREAD STREAMS _ $",
+)
 _HAVE_SUBCOMMANDS: Final = frozenset({"XGROUP", "XINFO"})
 Command = tuple[str | int, ...]
 
 
 def rights(
-    line: Line, keys: UserKeys, *, user: str, is_replica: bool, features: Collection[str] = ()
+    line: Line,
+    keys: UserKeys,
+    *,
+    user: str,
+    is_replica: bool,
+    features: Collection[str] = (),
+    events: str | None = None,
 ) -> Iterator[Finding]:
     """What is missing, in one finding; or that the server refuses to write for another reason."""
     missing: list[str] = []
     unmade: set[str] = set()
-    for right, key, command in _tries(line, keys, features):
+    for right, key, command in (*_tries(line, keys, features), *_told(events)):
         if command[0] in _MAKE_WHAT_STAYS and key in unmade:
             continue
         try:
@@ -86,6 +100,14 @@ def _tries(line: Line, keys: UserKeys, features: Collection[str]) -> Iterator[tu
             yield _right(words), key, tuple(words)
         if prefix in (keys.record(""), keys.revocations(""), keys.refresh("")):
             yield "+del", key, ("DEL", key)
+
+
+def _told(events: str | None) -> Iterator[tuple[str, str, Command]]:
+    if events is None:
+        return
+    for command in _OF_EVENTS:
+        words = [events if word == "_" else word for word in command.split()]
+        yield _right(words), events, tuple(words)
 
 
 def _right(words: list[str]) -> str:
