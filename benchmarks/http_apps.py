@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 
 from authcache_middleware import AsyncAuthCache, AuthCache, asgi, wsgi
+from authcache_middleware.activity import Activity
+from authcache_middleware.queue import AsyncQueue
 
 __all__ = ["ASGI", "AUDIENCE", "ISSUER", "NAMES", "SECRET", "WSGI", "app"]
 
@@ -73,6 +75,13 @@ async def _bare(
 
 def _ours(*, memory: bool) -> Any:
     auth = AsyncAuthCache(_setting("URL"), load_user=_load, **_options(memory=memory))
+    return asgi.AuthCacheMiddleware(_bare, auth=auth)
+
+
+def _active() -> Any:
+    """With last activity, which goes to a queue as well."""
+    activity = Activity(queue=AsyncQueue(_setting("URL"), "activity"))
+    auth = AsyncAuthCache(_setting("URL"), load_user=_load, activity=activity, **_options(memory=True))
     return asgi.AuthCacheMiddleware(_bare, auth=auth)
 
 
@@ -162,6 +171,7 @@ ASGI: dict[str, Callable[[], Any]] = {
     "memory": lambda: _ours(memory=True),
     "redis": lambda: _ours(memory=False),
     "peer": _starlette,
+    "activity": _active,
 }
 WSGI: dict[str, Callable[[], Any]] = {
     "bare": lambda: _bare_wsgi,
