@@ -84,7 +84,12 @@ class RedisTarget:
         places = (AsyncPlaces if self._asynchronous else BlockingPlaces)(self._max_connections) if owned else None
         calls = self._calls(client, owned)
         commands = RedisCommands(calls, breaker, places, place_wait=_COMMANDS_AHEAD * self._timeout)
-        store = RedisStore(commands, wait_replicas=self._wait_replicas, gathers=self._asynchronous)
+        store = RedisStore(
+            commands,
+            wait_replicas=self._wait_replicas,
+            gathers=self._asynchronous,
+            takes_turns=not self._asynchronous,
+        )
         if hasattr(pool, "get_master_address"):
             return Opened(store, SentinelTopology(pool, commands, asynchronous=self._asynchronous), commands)
         return Opened(store, SingleServer(OnePrimary(pool, commands, asynchronous=self._asynchronous)), commands)
@@ -105,7 +110,8 @@ class RedisTarget:
         client = AsyncClusterClient(ready) if self._asynchronous else BlockingClusterClient(ready)
         calls = ClusterCalls(client, timeout=self._timeout, asynchronous=self._asynchronous)
         commands = RedisCommands(calls, breaker)
-        store = RedisStore(commands, wait_replicas=self._wait_replicas)  # keys of one command must be of one node
+        # Nothing is gathered: keys of one command must be of one node.
+        store = RedisStore(commands, wait_replicas=self._wait_replicas, takes_turns=not self._asynchronous)
         return Opened(store, ClusterTopology(client, commands), commands)
 
     def _client(self) -> Any:

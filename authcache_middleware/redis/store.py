@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, final
 from authcache_middleware.cache.store import REDIS_GONE, Begun, NotBegun
 from authcache_middleware.errors import UnavailableError
 from authcache_middleware.redis.scripts import BEGIN_SESSION, CLAIM, COMPARE_AND_DELETE, COMPARE_AND_SET, REVOKE
-from authcache_middleware.runtime import Together
+from authcache_middleware.runtime import InTurn, Together
 from authcache_middleware.users.record import NO_REVOCATIONS, Revocations
 from authcache_middleware.users.session import SESSION_SIGN, ends_s
 
@@ -51,19 +51,26 @@ class RedisStore:
     """The ``Store`` on a Redis or Valkey server. Every call is one command and one round trip.
 
     What ends somebody's access is sent in any case, and confirmed by so many replicas. With ``gathers`` all ``get`` of
-    one turn of the event loop are one command.
+    one turn of the event loop are one command; with ``takes_turns`` threads that ask for one key at once share one.
     """
 
-    def __init__(self, commands: Commands, *, wait_replicas: int = 0, gathers: bool = False) -> None:
+    def __init__(
+        self, commands: Commands, *, wait_replicas: int = 0, gathers: bool = False, takes_turns: bool = False
+    ) -> None:
         self._commands = commands
-        self._gathered = Together(self._get_all) if gathers else None
+        self._shared: Together[bytes | None] | InTurn[bytes | None] | None = None
+        if gathers:
+            self._shared = Together(self._get_all)
+        elif takes_turns:
+            self._shared = InTurn(self._get)
         self._send = commands.send
         self._insist = partial(commands.insist_and_wait, replicas=wait_replicas) if wait_replicas else commands.insist
 
     async def get(self, key: str) -> bytes | None:
         """``GET``, or a share of one ``MGET``."""
-        if self._gathered is not None:
-            return await self._gathered.get(key)
+        return await (self._get if self._shared is None else self._shared.get)(key)
+
+    async def _get(self, key: str) -> bytes | None:
         value: bytes | None = await self._send("GET", key)
         return value
 

@@ -6,6 +6,7 @@ of them to its end with a single ``send``.
 """
 
 from authcache_middleware.runtime.in_a_thread import BlockingPlaces, BlockingRuntime, cut_off
+from authcache_middleware.runtime.in_turn import InTurn
 from authcache_middleware.runtime.line import CutError, Gate, Line
 from authcache_middleware.runtime.on_a_loop import AsyncPlaces, AsyncRuntime, at_most
 from authcache_middleware.runtime.ports import (
@@ -33,6 +34,7 @@ __all__ = [
     "Clock",
     "CutError",
     "Gate",
+    "InTurn",
     "Line",
     "Places",
     "Runtime",
