@@ -5,6 +5,7 @@ import pytest
 from forgeries import ALGORITHMS, NOW, corpus, options, seed_of_this_run
 
 from authcache_middleware.errors import InvalidTokenError
+from authcache_middleware.tokens.strict import is_opaque
 from authcache_middleware.tokens.verifier import TokenVerifier
 
 REASONS = {"oversized", "malformed", "header", "typ", "algorithm", "key", "signature", "claims"} | {
@@ -79,3 +80,11 @@ def test_the_corpus_is_the_same_for_the_same_seed(seed, cases):
     deterministic = {"HS256", "RS256", "EdDSA"}
     again = {case.token for case in corpus(seed) if case.accept and case.family in deterministic}
     assert again == {case.token for case in cases if case.accept and case.family in deterministic}
+
+
+def test_no_jwt_good_or_forged_is_shown_to_a_provider_as_opaque(cases):
+    """But for those that are none: what is not in the form of a JWT, or has no header."""
+    for case in cases:
+        if case.accept or (case.reasons and case.reasons.isdisjoint({"malformed", "header"})):
+            assert not is_opaque(case.token), case.name
+    assert any(is_opaque(case.token) for case in cases)
