@@ -71,7 +71,7 @@ def at_sizes(axis: Axes) -> None:
 
 def _short(size: float) -> str:
     for unit, name in ((1_000_000, "M"), (1000, "k")):
-        if size >= unit:
+        if size >= unit and size % (unit / 10) == 0:
             return f"{size / unit:.3g}{name}"
     return f"{size:g}"
 

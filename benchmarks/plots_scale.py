@@ -12,6 +12,8 @@ from plots_common import Rows, at_sizes, line, roomy
 
 __all__ = ["scale"]
 
+_HEADROOM = 1.35  # for the legend
+
 
 def scale(found: dict[str, Any]) -> dict[str, Figure]:
     """A panel for each kind of size that was measured."""
@@ -23,8 +25,9 @@ def scale(found: dict[str, Any]) -> dict[str, Figure]:
         panel(axis, rows)
         axis.set_xscale("log")
         at_sizes(axis)
-        axis.set_ylim(bottom=0)
-        axis.legend(fontsize=7)
+        _, top = axis.get_ylim()
+        axis.set_ylim(0, top * _HEADROOM)
+        axis.legend(fontsize=7, loc="upper left", frameon=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     return {"scale": roomy(figure)}
