@@ -49,11 +49,12 @@ def _readings(secret: bytes) -> Iterator[bytes]:
 
 def _is_public(octets: bytes) -> bool:
     # SEC 1, section 2.3.3: 4 and both coordinates. Not the compressed form: half of all octets of its length are one.
-    point = octets if octets.startswith(b"\4") else b"\4" + octets
+    # The 4 may have been left out, and one coordinate in 256 begins with one.
+    points = (octets, b"\4" + octets) if octets.startswith(b"\4") else (b"\4" + octets,)
     readers: list[Callable[[], object]] = [
         lambda: load_der_public_key(octets),
         lambda: load_der_x509_certificate(octets),
-        *(partial(EllipticCurvePublicKey.from_encoded_point, curve, point) for curve in _CURVES),
+        *(partial(EllipticCurvePublicKey.from_encoded_point, curve, point) for curve in _CURVES for point in points),
     ]
     return any(map(_succeeds, readers))
 

@@ -67,6 +67,14 @@ def test_the_point_of_a_curve_is_found_with_and_without_the_octet_before_it(curv
         assert [text for text in spellings(form) if not is_disguised_key(text)] == []
 
 
+def test_a_point_without_its_octet_is_found_where_its_coordinate_begins_like_one():
+    octets = b""
+    while not octets.startswith(b"\4\4"):
+        public = ec.generate_private_key(ec.SECP256R1()).public_key()
+        octets = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    assert is_disguised_key(octets[1:])
+
+
 def test_armour_and_jwks_are_found_in_base64_too(public_keys, certificate):
     texts = [key.public_bytes(Encoding.PEM, SPKI) for key in public_keys]
     texts += [key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) for key in public_keys]

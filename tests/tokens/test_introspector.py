@@ -99,7 +99,7 @@ def test_who_is_let_in_is_let_in_by_the_last_answer_while_it_is_fresh(steps) -> 
         except (InvalidTokenError, UnavailableError):
             assert world.answers
             continue
-        at, last = world.answers[-1]
+        at, last = next(answer for answer in reversed(world.answers) if answer[1] is not None)  # silence says nothing
         assert dict(known.claims) == last
         assert last["active"] is True
         assert known.record_key == last["sub"]
