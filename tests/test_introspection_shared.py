@@ -52,7 +52,8 @@ class World:
     def served(self, *, secret: Any = SECRET, url: str = "", store: Any = None, **options: Any) -> Iterator[Driver]:
         terms = introspection(self.provider, cache_secret=secret)
         terms.url += url
-        said = {"load_user": row, "clock": self.clock, "prefix": self.prefix, **issuer(self.provider, terms)}
+        patient = {"store_timeout": 5.0, "connect_timeout": 5.0, "deadline": 30.0}  # of a busy machine
+        said = {"load_user": row, "clock": self.clock, "prefix": self.prefix, **patient, **issuer(self.provider, terms)}
         with living(self.kind, store or self.store, **{**said, **options}) as driver:
             yield driver
 
