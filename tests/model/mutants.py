@@ -103,16 +103,24 @@ MUTANTS = {
 """Every one of them lets somebody in who has been thrown out, or keeps somebody out who has just come."""
 
 
+PACKAGE = Path(authcache_middleware.__file__).parent
+
+
+def edited(mutant: Mutant) -> str:
+    """The text of its file with the fence taken away."""
+    text = (PACKAGE / mutant.file).read_text()
+    for old, new in mutant.edits:
+        assert text.count(old) == 1, f"{mutant.file} has changed: {old!r} stands there {text.count(old)} times"
+        text = text.replace(old, new)
+    return text
+
+
 def plant(mutant: Mutant, where: Path) -> None:
     """A copy of the package with the mutant in it."""
     package = where / "authcache_middleware"
-    shutil.copytree(Path(authcache_middleware.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     if mutant.file:
-        text = (package / mutant.file).read_text()
-        for old, new in mutant.edits:
-            assert text.count(old) == 1, f"{mutant.file} has changed: {old!r} stands there {text.count(old)} times"
-            text = text.replace(old, new)
-        (package / mutant.file).write_text(text)
+        (package / mutant.file).write_text(edited(mutant))
 
 
 def hunt(mutant: Mutant, where: Path, seeds: int) -> subprocess.CompletedProcess[str]:

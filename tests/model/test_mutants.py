@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from mutants import MUTANTS, hunt
+from mutants import MUTANTS, edited, hunt
 
 _SOON = {
     "compare-and-set is a set",
@@ -18,6 +18,11 @@ _SOON = {
     "memory refuses whom it does not know",
 }
 _SEEDS = 300
+
+
+def test_each_fence_stands_where_it_is_taken_from() -> None:
+    for mutant in MUTANTS.values():
+        assert mutant.weak or compile(edited(mutant), mutant.file, "exec")
 
 
 @pytest.mark.parametrize(
