@@ -27,7 +27,7 @@ from authcache_middleware import AsyncAuthCache, AuthCache
 from authcache_middleware.event_stream import StreamEvent
 
 KIND, REDIS, PREFIX, STREAM, FILE, PORT = sys.argv[1:]
-OPTIONS = {"prefix": PREFIX, "event_stream": STREAM, "max_staleness": 1.0}
+OPTIONS = {"prefix": PREFIX, "event_stream": STREAM, "max_staleness": 1.0, "store_timeout": 2.0, "deadline": 10.0}
 
 
 def load_user(user_id: str) -> dict[str, Any]:

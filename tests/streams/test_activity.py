@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import faces
 import pytest
 import redis
-from faces import ISSUER, SECRET, Driver, driven, headers, living, token_for, wait_until
+from faces import ISSUER, SECRET, Driver, headers, token_for, wait_until
 
 from authcache_middleware import AsyncAuthCache, AuthCache, ConfigurationError, InvalidTokenError, UnavailableError
 from authcache_middleware.activity import Activity, ActivityRow
@@ -24,6 +26,16 @@ from authcache_middleware.testing.server import EmbeddedServer, free_ports
 
 TESTS = Path(__file__).parents[1]
 NEVER = {"flush_every": 10_000.0}  # by itself
+
+
+def driven(kind: str, redis_url: str, **options: Any) -> AbstractContextManager[Driver]:
+    """As it is elsewhere, and patient: on a busy machine Redis may be slow."""
+    return faces.driven(kind, redis_url, **{"store_timeout": 2.0, "connect_timeout": 2.0, "deadline": 10.0, **options})
+
+
+def living(kind: str, redis_url: str, **options: Any) -> AbstractContextManager[Driver]:
+    """As it is elsewhere, and patient: on a busy machine Redis may be slow."""
+    return faces.living(kind, redis_url, **{"store_timeout": 2.0, "connect_timeout": 2.0, "deadline": 10.0, **options})
 
 
 @pytest.fixture(params=["async", "blocking"])

@@ -7,11 +7,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
+import faces
 import pytest
 import redis
-from faces import ISSUER, SECRET, Driver, driven, token_for
+from faces import ISSUER, SECRET, Driver, token_for
 
 from authcache_middleware import AsyncAuthCache, AuthCache, ConfigurationError, InvalidTokenError
 from authcache_middleware.event_stream import AsyncEventStream, EventStream, StreamEvent
@@ -21,6 +23,11 @@ from authcache_middleware.streams.connections import Connections
 from authcache_middleware.streams.following import Following
 from authcache_middleware.testing import ManualClock, MemoryStore
 from authcache_middleware.testing.server import EmbeddedServer, free_ports
+
+
+def driven(kind: str, redis_url: str, **options: Any) -> AbstractContextManager[Driver]:
+    """As it is elsewhere, and patient: on a busy machine Redis may be slow."""
+    return faces.driven(kind, redis_url, **{"store_timeout": 2.0, "connect_timeout": 2.0, "deadline": 10.0, **options})
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -133,7 +140,15 @@ def test_it_is_told_after_the_fact(redis_url, client, prefix, key) -> None:
 
 def options_of(prefix: str, key: str | None, **more: Any) -> dict[str, Any]:
     ours = {"keys": SECRET, "algorithms": ["HS256"], "issuer": ISSUER, "audience": "orders", "load_user": load}
-    return {**ours, "prefix": prefix, "event_stream": key, "max_staleness": 0.0, **more}
+    return {
+        **ours,
+        "prefix": prefix,
+        "event_stream": key,
+        "max_staleness": 0.0,
+        "store_timeout": 2.0,
+        "deadline": 10.0,
+        **more,
+    }
 
 
 def test_of_several_issuers_it_is_told_whose_user_it_is(kind, redis_url, client, prefix, key) -> None:

@@ -273,7 +273,7 @@ def test_a_ready_client_of_either_protocol_will_do(kind, redis_url, name, protoc
 
 def test_consuming_survives_a_server_that_is_away(kind, name, caplog) -> None:
     (port,) = free_ports(1)
-    with EmbeddedServer(port) as own, queueing(kind, own.url, name, timeout=0.2) as driver:
+    with EmbeddedServer(port) as own, queueing(kind, own.url, name, timeout=0.5) as driver:
         put(driver, 1)
         assert len(driver.consume(1)) == 1
         own.kill()

@@ -69,7 +69,9 @@ def live_through_a_queue(kind: str, url: str) -> None:
 
 
 def live_through_events(url: str, follower: str) -> None:
-    with AuthCache(url, **settings(load_user=load, event_stream="authcache:events")) as auth:
+    with AuthCache(
+        url, **settings(load_user=load, event_stream="authcache:events", store_timeout=2.0, deadline=10.0)
+    ) as auth:
         auth.invalidate("1")
         assert auth.stats().events_lost == 0
     with EventStream(follower, "authcache:events") as stream:
