@@ -212,7 +212,7 @@ def fuzz(name: str, examples: int) -> None:
 
 @pytest.mark.parametrize("name", FUZZED)
 def test_anything_is_refused_in_our_words_and_soon(name) -> None:
-    fuzz(name, 250)
+    fuzz(name, 120)
 
 
 @pytest.mark.slow
