@@ -56,9 +56,15 @@ def load_blocking(user_id: str) -> dict[str, Any]:
 
 
 def _options(**others: Any) -> dict[str, Any]:
-    """All else is as it is when nobody says; a busy machine may stall longer than a second, and change no cost."""
-    usual = {"keys": SECRET, "algorithms": ["HS256"], "issuer": ISSUER, "audience": AUDIENCE, "max_staleness": 5.0}
-    return {**usual, **others}
+    """All else is as it is when nobody says; a busy machine may stall for seconds, and change no cost."""
+    patient = {
+        "max_staleness": 5.0,
+        "store_timeout": 5.0,
+        "connect_timeout": 5.0,
+        "loader_timeout": 10.0,
+        "deadline": 30.0,
+    }
+    return {"keys": SECRET, "algorithms": ["HS256"], "issuer": ISSUER, "audience": AUDIENCE, **patient, **others}
 
 
 def ours(url: str, **others: Any) -> AsyncAuthCache[Any]:
