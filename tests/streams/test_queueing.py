@@ -96,7 +96,7 @@ def test_a_full_queue_says_so_and_throws_nothing_away(kind, redis_url, name) -> 
 
 
 def test_what_a_dead_consumer_held_is_handed_to_another(kind, redis_url, client, name) -> None:
-    with queueing(kind, redis_url, name, redeliver_after=SHORT) as driver:
+    with queueing(kind, redis_url, name, redeliver_after=10 * SHORT) as driver:
         put(driver, 1, 2)
         assert numbers(driver("read", consumer="dead")) == [1, 2]
         again = read_again(driver, count=1, consumer="other")
