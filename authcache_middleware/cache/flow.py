@@ -219,12 +219,18 @@ class UserFlow:
 
     async def _try(self, flight: Flight, subject: str, lease: bytes, left: float) -> Outcome | None:
         """One look at the key, with a place at the loader in hand if there is one; ``None`` to try again."""
-        try:
-            await self._loader.enter(min(left, _PLACE_POLL))
-        except TimeoutError:  # all places are taken; perhaps another process had one
-            stamp = self._flights.stamp(flight)
-            record = await self._stored(flight.key, subject)
-            return None if record is None else Answered(record, stamp)
+        while True:
+            try:
+                await self._loader.enter(min(left, _PLACE_POLL))
+                break
+            except TimeoutError:  # all places are taken; perhaps another process had one
+                stamp = self._flights.stamp(flight)
+                record = await self._stored(flight.key, subject)
+                left = flight.deadline - self._clock.monotonic()
+                if record is not None:
+                    return Answered(record, stamp)
+                if left <= 0:
+                    return None
         try:
             claim = await self._claim(flight, subject, lease)
         except BaseException:

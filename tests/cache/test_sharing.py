@@ -10,6 +10,7 @@ import pytest
 from faces import ISSUER, SECRET, headers, settings, token_for, wait_until
 
 from authcache_middleware import AsyncAuthCache, AuthCache, InvalidTokenError, UnavailableError
+from authcache_middleware.cache import flow
 from authcache_middleware.cache.flights import Failed, Flights
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, WorkClosedError, finish
 from authcache_middleware.testing import ManualClock, MemoryStore
@@ -300,6 +301,37 @@ async def test_a_flight_whose_task_is_cancelled_before_it_began_is_no_flight(aut
     assert (await asking).user.name == "Ann"
     assert (await auth.authenticate(HEADERS)).user.name == "Ann"
     assert database.loads == 1
+
+
+async def test_who_waits_for_a_place_has_it_as_soon_as_it_is_free(store, monkeypatch) -> None:
+    """Also who has waited for so long that he looked whether another process had one: he makes no pause."""
+    for pause in ("_FIRST_POLL", "_SLOWEST_POLL", "_WOKEN_POLL"):
+        monkeypatch.setattr(flow, pause, 1000.0)
+    monkeypatch.setattr(flow, "_PLACE_POLL", 0.01)
+    places = {user_id: asyncio.Event() for user_id in "12"}
+    looks = 0
+
+    async def load(user_id: str) -> dict:
+        await places[user_id].wait()
+        return {"name": user_id}
+
+    async def get(key: str) -> bytes | None:
+        nonlocal looks
+        looks += 1
+        return await look(key)
+
+    look, store.get = store.get, get
+    auth = AsyncAuthCache(store, load_user=load, loader_concurrency=1, **settings())
+    first = asyncio.create_task(auth.authenticate(headers(token_for("1"))))
+    second = asyncio.create_task(auth.authenticate(headers(token_for("2"))))
+    async with asyncio.timeout(20):
+        while looks < 5:
+            await asyncio.sleep(0.001)
+        places["1"].set()
+        assert (await first).user.name == "1"
+        places["2"].set()
+        assert (await second).user.name == "2"
+    await auth.aclose()
 
 
 async def test_a_record_is_served_while_all_places_hang(store, database) -> None:
