@@ -65,12 +65,22 @@ def waitress_server():
     server = waitress.server.create_server(
         wsgi.AuthCacheMiddleware(wsgi_app, auth=TableFace(), **OPTIONS), host="127.0.0.1", port=0, map={}
     )
-    thread = threading.Thread(target=server.run)
+    over = threading.Event()
+
+    def run():
+        """``server.run``, that ends in its own thread: closed in another one, ``select`` finds what is gone."""
+        while not over.is_set():
+            server.asyncore.loop(timeout=1.0, map=server._map, count=1)
+        server.close()
+        server.asyncore.close_all(server._map)
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield server.effective_port
     finally:
-        server.close()
+        over.set()
+        server.pull_trigger()
         thread.join(10)
 
 
