@@ -117,7 +117,7 @@ class LoginRefusedError(AuthCacheError):
 
     ``reason`` is ``max_sessions`` (the user has as many as he may, and ``on_max_sessions`` is ``refuse``), ``ended``
     (this very session was ended before: begin another) or ``too_soon`` (a ``revoke_user`` of a moment ago ends all
-    tokens that are issued in the next ``retry_after`` seconds).
+    tokens that are issued in the next ``retry_after`` seconds, or more than 256 sessions were ended just now).
     """
 
     def __init__(self, reason: str, *, retry_after: int | None = None) -> None:

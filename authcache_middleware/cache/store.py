@@ -103,18 +103,18 @@ class Store(Protocol):
         """In one step: put a session on record, if it has not been ended, nor a cutoff lies ahead of now.
 
         One that is on record keeps its beginning, and its end if that is later. For a new one, of ``most`` or more
-        others the oldest are revoked as by ``revoke_id``; or it is not begun.
+        others the oldest are revoked as by ``revoke_id``; or it is not begun. Nor is it, and nothing is written, while
+        that would revoke all tokens issued up to a minute ago or later.
         """
         ...
 
     async def revoke_id(self, key: str, mark: str, *, lifetime: int, leeway: int) -> None:
         """Remember one revoked id for ``lifetime`` seconds from now, by the store's own clock; its session is gone.
 
-        Ids and sessions whose time has come are dropped. Past 256 ``t:`` and ``i:`` ids, all tokens issued up to now +
-        ``leeway`` are revoked instead, and those ids forgotten. An ``s:`` id lives for 30 days and two minutes at
-        least, and ends a session ``t:`` of the same name too; past 256 of them, those that end first are forgotten, and
-        all tokens revoked that were issued up to ``leeway`` after so long before their end. The key lives at least as
-        long as anything in it.
+        Ids and sessions whose time has come are dropped. Past 256 ``s:`` ids, and past 256
+        others, those that were revoked first are forgotten, and all tokens revoked that were issued up to the
+        ``leeway`` after that with which they were. An ``s:`` id lives for 30 days and two minutes at least, and ends a
+        session ``t:`` of the same name too. The key lives at least as long as anything in it.
         """
         ...
 

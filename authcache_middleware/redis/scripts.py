@@ -13,6 +13,7 @@ __all__ = [
     "COMPARE_AND_DELETE",
     "COMPARE_AND_SET",
     "LEAST_SESSION_MARK",
+    "LOGIN_MARGIN",
     "MAX_REVOKED_IDS",
     "REVOKE",
 ]
@@ -22,6 +23,8 @@ MAX_REVOKED_IDS: Final = 256
 _MARGIN: Final = int(2 * MAX_LEEWAY)
 LEAST_SESSION_MARK: Final = int(USUAL_MAX_LIFETIME) + _MARGIN
 """The least seconds for which it is remembered that a session was ended."""
+LOGIN_MARGIN: Final = int(MAX_LEEWAY)
+"""Seconds before a login in which its token may have been issued: no login sets a cutoff that reaches so far."""
 
 # The suffix is the server's time: a copy of this command that the network delivers late, after a DEL, must not bring
 # back the lease that its sender holds, whose fill would then store what was read before the DEL.
@@ -49,9 +52,10 @@ return 0"""
 # What is revoked of a user, and his sessions: one hash, read at the beginning and kept within its bounds at the end.
 # Time is the server's, rounded up: a cutoff may refuse a login made within the leeway, it never passes an older token.
 #
-# A session ('s:') is not folded into a cutoff of now, since the user goes on in others. Past the most of them, those
-# that were ended first are forgotten, and what was issued up to then is refused: their end is so long ago at least as
-# the least time for which their marks live.
+# A mark is "<until_s> <cutoff_s>": when it may be forgotten, and which cutoff says as much of what was issued until it
+# was written. Past the most of a kind, those with the earliest are folded into it: nobody is logged out by a later one
+# than must be. A mark that other hands wrote, without one, is given the latest that it can need, once and for all. A
+# login that would have to set a cutoff which reaches it is refused instead, before anything is written.
 #
 # A session that cannot be read counts as the oldest, with no end: it is nobody's to use, and the first to go.
 _OPEN: Final = f"""\
@@ -59,7 +63,10 @@ local time = redis.call('TIME')
 local now = tonumber(time[1])
 local now_ms = now * 1000 + math.floor(tonumber(time[2]) / 1000)
 if tonumber(time[2]) > 0 then now = now + 1 end
-local before, revoked, sessions = nil, {{}}, {{}}
+local before, revoked, cutoffs, written, sessions = nil, {{}}, {{}}, {{}}, {{}}
+local function put(mark)
+  redis.call('HSET', KEYS[1], mark, string.format('%.0f %.0f', revoked[mark], cutoffs[mark]))
+end
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
   local mark, value = held[i], held[i + 1]
@@ -71,36 +78,55 @@ for i = 1, #held, 2 do
     if ends <= now then redis.call('HDEL', KEYS[1], mark)
     else sessions[mark:sub(2)] = {{created = created, ends = ends}} end
   else
-    local till = tonumber(value)
+    local till, cutoff = value:match('^(%d+) ?(%d*)$')
+    till, cutoff = tonumber(till), tonumber(cutoff)
     if till and till <= now then redis.call('HDEL', KEYS[1], mark)
-    else revoked[mark] = till or now + {LEAST_SESSION_MARK} end
+    else
+      revoked[mark] = till or now + {LEAST_SESSION_MARK}
+      cutoffs[mark] = cutoff
+      if not cutoff then
+        local ended = mark:sub(1, 2) == 's:' and revoked[mark] - {LEAST_SESSION_MARK} or now
+        cutoffs[mark] = math.max(math.min(ended, now), 0) + {LOGIN_MARGIN}
+        if till then put(mark) end
+      end
+    end
   end
 end
-local function revoke(mark, lifetime)
+local function revoke(mark, lifetime, leeway)
   if mark:sub(1, 2) == 's:' then lifetime = math.max(lifetime, {LEAST_SESSION_MARK}) end
   revoked[mark] = math.max(revoked[mark] or 0, now + lifetime)
-  redis.call('HSET', KEYS[1], mark, string.format('%.0f', revoked[mark]))
-  redis.call('HDEL', KEYS[1], '{SESSION_SIGN}' .. mark)
+  cutoffs[mark] = math.max(cutoffs[mark] or 0, now + leeway)
+  written[#written + 1] = mark
   sessions[mark] = nil
 end
-local function close(cutoff, lifetime, leeway)
-  local tokens, ended = {{}}, {{}}
+local function excess()
+  local tokens, ended, folded, cutoff = {{}}, {{}}, {{}}, 0
   for mark in pairs(revoked) do
     local kind = mark:sub(1, 2) == 's:' and ended or tokens
     kind[#kind + 1] = mark
   end
-  if #tokens > {MAX_REVOKED_IDS} then
-    cutoff = now + leeway
-    for _, mark in ipairs(tokens) do redis.call('HDEL', KEYS[1], mark) end
-  end
-  if #ended > {MAX_REVOKED_IDS} then
-    table.sort(ended, function(one, other) return revoked[one] < revoked[other] end)
-    for i = 1, #ended - {MAX_REVOKED_IDS} do
-      local last = revoked[ended[i]] - {LEAST_SESSION_MARK} + leeway
-      cutoff = math.max(cutoff, math.min(last, now + leeway))
-      redis.call('HDEL', KEYS[1], ended[i])
+  for _, kind in ipairs({{tokens, ended}}) do
+    if #kind > {MAX_REVOKED_IDS} then
+      table.sort(kind, function(one, other)
+        if cutoffs[one] == cutoffs[other] then return one < other end
+        return cutoffs[one] < cutoffs[other]
+      end)
+      for i = 1, #kind - {MAX_REVOKED_IDS} do
+        folded[#folded + 1] = kind[i]
+        cutoff = math.max(cutoff, math.min(cutoffs[kind[i]], now + {_MARGIN}))
+      end
     end
   end
+  return folded, cutoff
+end
+local function close(cutoff, lifetime)
+  for _, mark in ipairs(written) do
+    put(mark)
+    redis.call('HDEL', KEYS[1], '{SESSION_SIGN}' .. mark)
+  end
+  local folded, reached = excess()
+  for _, mark in ipairs(folded) do redis.call('HDEL', KEYS[1], mark) end
+  cutoff = math.max(cutoff, reached)
   if cutoff > (before or 0) then redis.call('HSET', KEYS[1], 'before', string.format('%.0f', cutoff)) end
   local longest = lifetime
   for mark, till in pairs(revoked) do longest = math.max(longest, till - now) end
@@ -121,13 +147,13 @@ if mark == 'before' then
   cutoff = now + leeway
   local all = {{}}
   for each in pairs(sessions) do all[#all + 1] = each end
-  for _, each in ipairs(all) do revoke(each, lifetime) end
+  for _, each in ipairs(all) do revoke(each, lifetime, leeway) end
 else
-  revoke(mark, lifetime)
+  revoke(mark, lifetime, leeway)
   local token = 't:' .. mark:sub(3)
-  if mark:sub(1, 2) == 's:' and sessions[token] then revoke(token, lifetime) end
+  if mark:sub(1, 2) == 's:' and sessions[token] then revoke(token, lifetime, leeway) end
 end
-close(cutoff, lifetime, leeway)
+close(cutoff, lifetime)
 return 1"""
 
 # ARGV: the mark, when it ends, its details, the most sessions of a user, whether the oldest makes room, then lifetime
@@ -156,14 +182,18 @@ else
     for i = 1, #others - most + 1 do
       local life = lifetime
       if others[i]:sub(1, 2) == 't:' then life = math.min(life, sessions[others[i]].ends - now + {_MARGIN}) end
-      revoke(others[i], life)
+      revoke(others[i], life, leeway)
       ended[i] = others[i]
     end
   end
   standing = {{created = now_ms, ends = ends}}
   sessions[mark] = standing
 end
+local _, reached = excess()
+if reached > (before or 0) and now <= reached + {LOGIN_MARGIN} then
+  return {{'too_soon', reached + {LOGIN_MARGIN} - now + 1}}
+end
 local times = string.format('%.0f %.0f ', standing.created, standing.ends)
 redis.call('HSET', KEYS[1], '{SESSION_SIGN}' .. mark, times .. details)
-close(0, 0, leeway)
+close(0, 0)
 return {{'begun', standing.created, standing.ends, ended}}"""

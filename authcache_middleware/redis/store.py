@@ -185,7 +185,7 @@ def _revocations(held: Mapping[bytes, bytes]) -> Revocations:
             if mark == b"before":
                 before_s = int(until)
             elif not mark.startswith(_SESSION_SIGN):
-                ids[mark.decode()] = int(until)
+                ids[mark.decode()] = int(until.split(b" ", 1)[0])  # behind it is what only the scripts read
     except ValueError:  # written by other hands: what cannot be read might be the very revocation that counts
         raise UnavailableError("the revocations are unreadable") from None
     sessions = {mark: ends for mark, value in _sessions(held).items() if (ends := ends_s(value)) is not None}

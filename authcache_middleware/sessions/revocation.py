@@ -84,11 +84,13 @@ class Revoker:
         lifetime = _with_leeways(max(self._token_lifetime, claims.expires_at - now))
         if claims.session_id is not None:
             lifetime = max(lifetime, self.session_lifetime)
-        await self._end(claims.subject, *marks, lifetime=lifetime, by="logout")
+        # Its mark may be folded into a cutoff, which then has to reach an iat that lies ahead.
+        ahead = 0 if claims.issued_at is None else math.ceil(min(max(claims.issued_at - now, 0), MAX_LEEWAY))
+        await self._end(claims.subject, *marks, lifetime=lifetime, leeway=self.leeway + ahead, by="logout")
 
     async def session(self, subject: str, sid: str) -> None:
         """Revoke a session, on record or not: its tokens, and those that it would still be given."""
-        await self._end(subject, f"s:{sid}", lifetime=self.session_lifetime, by="logout_session")
+        await self._end(subject, f"s:{sid}", lifetime=self.session_lifetime, leeway=self.leeway, by="logout_session")
 
     async def user(self, subject: str) -> None:
         """Revoke every token that the user was given until now.
@@ -127,11 +129,11 @@ class Revoker:
             for ended in marks:
                 await self._announce("logout_session", subject, ended[2:] if ended.startswith("s:") else None)
 
-    async def _end(self, subject: str, *marks: str, lifetime: int, by: InvalidatedBy) -> None:
+    async def _end(self, subject: str, *marks: str, lifetime: int, leeway: int, by: InvalidatedBy) -> None:
         key = self._keys.revocations(subject)
         try:
             for mark in marks:
-                await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=self.leeway)
+                await self._store.revoke_id(key, mark, lifetime=lifetime, leeway=leeway)
         except ForeignValueError as exc:
             raise UnavailableError("another type of value stands under the key of the revocations") from exc
         await self.cached(subject, by=by, mark=marks[0])

@@ -122,14 +122,34 @@ class SessionContract:
         assert ids["s:session"] - ids["t:token"] + 1000 - LEAST_SESSION_MARK in range(-1, 3)
 
     def test_past_the_most_ended_sessions_the_first_are_cut_off(self, store: Store, run: Run[Any], key: str) -> None:
-        """Their mark is forgotten, and what was issued until they ended refused."""
-        run(store.revoke_id(key, "s:first", lifetime=1, leeway=5))
-        ended_s = run(store.revocations(key)).ids["s:first"] - LEAST_SESSION_MARK
+        """Their mark is forgotten, and what was issued until they ended refused, however long the mark would live."""
+        lifetime = 2 * LEAST_SESSION_MARK
+        run(store.revoke_id(key, "s:first", lifetime=lifetime, leeway=5))
+        ended_s = run(store.revocations(key)).ids["s:first"] - lifetime
         for number in range(MAX_REVOKED_IDS):
-            run(store.revoke_id(key, f"s:{number}", lifetime=LEAST_SESSION_MARK + _DAY, leeway=7))
+            run(store.revoke_id(key, f"s:{number}", lifetime=lifetime, leeway=20))
         held = run(store.revocations(key))
         assert set(held.ids) == {f"s:{number}" for number in range(MAX_REVOKED_IDS)}
-        assert held.before_s == ended_s + 7
+        assert held.before_s == ended_s + 5
+
+    def test_a_login_is_not_ended_by_itself(self, store: Store, run: Run[Any], key: str) -> None:
+        """So many that the first would be cut off at a time that reaches it are too many: not one more is begun."""
+        for kind in "st":
+            mine, options = f"{key}{kind}", {"most": 1, "lifetime": 3 * LEAST_SESSION_MARK}
+            try:
+                for number in range(MAX_REVOKED_IDS + 1):
+                    said = run(begun(store, mine, f"{kind}:{number}", **options))
+                    assert isinstance(said, Begun)
+                held, sessions = run(store.revocations(mine)), run(store.sessions(mine))
+                assert (len(held.ids), held.before_s) == (MAX_REVOKED_IDS, None)
+                said = run(begun(store, mine, f"{kind}:one more", **options))
+                assert said == NotBegun("too_soon", said.seconds)
+                assert said.seconds in range(30, 5 + 60 + 2)
+                assert (run(store.revocations(mine)), run(store.sessions(mine))) == (held, sessions)
+                run(store.revoke_before(mine, lifetime=_DAY, leeway=-9))  # then it does not matter any more
+                assert isinstance(run(begun(store, mine, f"{kind}:one more", **options)), Begun)
+            finally:
+                run(store.delete(mine))
 
     def test_it_is_bounded(self, store: Store, run: Run[Any], key: str) -> None:
         """The oldest sessions go, however many begin."""

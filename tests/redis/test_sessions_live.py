@@ -111,31 +111,48 @@ def test_details_that_cannot_be_read_are_none(store, key, other, redis_url, pref
     assert [(session.sid, session.label) for session in sessions] == [(str(number), None) for number in range(6)]
 
 
-def test_marks_that_go_leave_a_cutoff_at_the_time_of_their_ending(store, key, other) -> None:
-    """And no later: those who are logged in go on."""
+@pytest.mark.parametrize("lifetime", [LEAST_SESSION_MARK, 61 * DAY])
+def test_marks_that_go_leave_a_cutoff_at_the_time_of_their_ending(store, key, other, lifetime) -> None:
+    """And no later, however long they would have lived: those who are logged in go on."""
     now = int(time.time())
     # ended one and two days ago, and a year's worth of others
-    other.hset(key, "s:first", now + LEAST_SESSION_MARK - 2 * DAY)
-    other.hset(key, "s:second", now + LEAST_SESSION_MARK - DAY)
+    other.hset(key, "s:first", f"{now + lifetime - 2 * DAY} {now - 2 * DAY + 5}")
+    other.hset(key, "s:second", f"{now + lifetime - DAY} {now - DAY + 5}")
     for number in range(MAX_REVOKED_IDS - 1):
-        other.hset(key, f"s:{number}", now + LEAST_SESSION_MARK)
+        other.hset(key, f"s:{number}", f"{now + lifetime} {now}")
     finish(begun(store, key, "s:here"))
     held = finish(store.revocations(key))
     assert (len(held.ids), held.before_s) == (MAX_REVOKED_IDS, now - 2 * DAY + 5)
     assert "s:first" not in held.ids
     finish(begun(store, key, "s:there", most=1, leeway=9))
     held = finish(store.revocations(key))
-    assert (len(held.ids), held.before_s) == (MAX_REVOKED_IDS, now - DAY + 9)
+    assert (len(held.ids), held.before_s) == (MAX_REVOKED_IDS, now - DAY + 5)
     assert "s:here" in held.ids
+
+
+def test_marks_of_other_hands_are_given_a_cutoff_that_stays(store, key, other) -> None:
+    """The latest that each can need, once and for all: nobody waits for it for ever."""
+    now = int(time.time())
+    for number in range(MAX_REVOKED_IDS):
+        other.hset(key, mapping={f"s:{number}": now + 61 * DAY, f"t:{number}": now + DAY})
+    other.hset(key, "s:5", now + LEAST_SESSION_MARK - DAY)
+    finish(store.revoke_id(key, "s:one", lifetime=61 * DAY, leeway=5))
+    held = finish(store.revocations(key))
+    assert (len(held.ids), held.before_s) == (2 * MAX_REVOKED_IDS, now - DAY + 60)
+    first = other.hgetall(key)
+    cutoffs = [int(value.split()[1]) - now for name, value in first.items() if name[1:2] == b":"]
+    assert set(cutoffs) <= set(range(120))
+    finish(store.revoke_id(key, "s:one", lifetime=61 * DAY, leeway=5))
+    assert {**first, b"s:one": b""} == {**other.hgetall(key), b"s:one": b""}
 
 
 def test_a_mark_that_cannot_be_read_is_not_lost_for_nothing(store, key, other) -> None:
     """Where it has to go, everything until now goes with it."""
     for number in range(MAX_REVOKED_IDS):
         other.hset(key, f"s:{number}", "odd")
-    finish(store.revoke_id(key, "s:one", lifetime=LEAST_SESSION_MARK + DAY, leeway=5))
+    finish(store.revoke_id(key, "s:one", lifetime=LEAST_SESSION_MARK + DAY, leeway=90))
     assert other.hlen(key) == MAX_REVOKED_IDS + 1  # with the cutoff
-    assert int(other.hget(key, "before")) - 5 - time.time() == pytest.approx(0, abs=30)
+    assert int(other.hget(key, "before")) - time.time() == pytest.approx(60, abs=30)
 
 
 def test_a_token_that_was_a_session_is_remembered_until_it_would_have_ended(store, key) -> None:

@@ -14,6 +14,8 @@ from authcache_middleware import (
     Session,
     UnavailableError,
 )
+from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
+from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock, MemoryStore
 
 DAY = 86_400.0
@@ -199,6 +201,22 @@ def test_a_token_that_expired_long_ago_still_ends_its_session(driver, clock) -> 
     driver("logout", token)
     assert refused(driver, of_session(clock, "one")) == "revoked"
     assert sids(driver) == []
+
+
+@pytest.mark.parametrize("claims", [{}, {"sid": "ahead"}])
+def test_a_token_that_is_not_valid_yet_stays_out_after_many_others(opened, store, clock, claims) -> None:
+    """Only a cutoff that reaches its time of issue may take the place of its mark."""
+    driver = opened(leeway=2.0)
+    ahead = token_for("1", now=clock.wall() + 40, claims=claims)
+    driver("logout", ahead)
+    clock.advance(1)
+    for number in range(2 * MAX_REVOKED_IDS):
+        driver("logout", token_for("1", now=clock.wall(), claims=dict.fromkeys(claims, f"{number}")))
+        clock.advance(0.05)
+    revoked = finish(store.revocations("revoked:1"))
+    assert (len(revoked.ids), revoked.before_s is not None) == (MAX_REVOKED_IDS, True)
+    clock.advance(20)
+    assert refused(driver, ahead) == "revoked"
 
 
 def test_one_session_is_ended_by_its_name(driver, clock) -> None:

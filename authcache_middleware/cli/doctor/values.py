@@ -89,7 +89,7 @@ def _revocations(line: Line, prefix: str) -> Iterator[Verdict]:
 def _is_ours(name: bytes, value: bytes) -> bool:
     if name.startswith(SESSION_SIGN.encode()):
         return ends_s(value) is not None
-    return re.fullmatch(rb"\d{1,15}", value) is not None
+    return re.fullmatch(rb"\d{1,15}( \d{1,15})?", value) is not None
 
 
 def _typed(line: Line, prefix: str, wanted: bytes) -> tuple[list[bytes], list[Verdict]]:
