@@ -31,11 +31,11 @@ from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Cell, Clock, Runtime, Work
 from authcache_middleware.users.keys import UserKeys
 from authcache_middleware.users.record import (
-    MAX_RECORD_BYTES,
     ForeignValueError,
     Record,
     UnreadableValueError,
     is_lease,
+    is_storable,
     new_lease,
     read_record,
 )
@@ -268,7 +268,7 @@ class UserFlow:
         began, until = self._flights.stamp(flight), self._clock.monotonic() + self._waits.lease
         try:
             record, packed = await self._loads.load(subject, self._loader, "miss")
-            if len(packed) <= MAX_RECORD_BYTES:
+            if is_storable(record, packed):
                 outcome = await self._fill(flight, lease, record, packed, began)
                 if isinstance(outcome, Refused):
                     self._reporter.tell(FillRefused("miss", lease_ended=self._clock.monotonic() > until))

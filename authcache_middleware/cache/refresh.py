@@ -17,7 +17,7 @@ from authcache_middleware.events import FillRefused
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Runtime, Stop, Work
 from authcache_middleware.users.keys import UserKeys
-from authcache_middleware.users.record import MAX_RECORD_BYTES, ForeignValueError, Record
+from authcache_middleware.users.record import ForeignValueError, Record, is_storable
 
 __all__ = ["Refresher", "refresh_window_ms"]
 
@@ -94,7 +94,7 @@ class Refresher:
         except TimeoutError:
             return  # those who must wait for a load come first
         record, packed = await self._loads.load(subject, self._loader, "refresh")
-        if len(packed) > MAX_RECORD_BYTES:
+        if not is_storable(record, packed):
             return
         ttl_ms = record.expires_at_ms - record.loaded_at_ms
         if not await self._store.compare_and_set(key, seen, packed, ttl_ms=ttl_ms):

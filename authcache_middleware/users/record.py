@@ -32,6 +32,7 @@ __all__ = [
     "LEASE_MARK",
     "MAX_DEPTH",
     "MAX_RECORD_BYTES",
+    "MAX_ROW_BYTES",
     "NO_REVOCATIONS",
     "VERSION",
     "ForeignValueError",
@@ -40,6 +41,7 @@ __all__ = [
     "UnreadableValueError",
     "UnstorableUserError",
     "is_lease",
+    "is_storable",
     "new_lease",
     "pack_record",
     "read_record",
@@ -50,7 +52,10 @@ __all__ = [
 
 VERSION: Final = 1
 """The ``v`` of the records that are written here."""
-MAX_RECORD_BYTES: Final = 64 * 1024
+MAX_ROW_BYTES: Final = 64 * 1024
+"""The longest record of a user of whom nothing is revoked or on record."""
+MAX_RECORD_BYTES: Final = MAX_ROW_BYTES + 3 * 256 * 272
+"""The longest record: with 256 sessions, as many that were ended, and as many tokens, of 255 ASCII characters each."""
 MAX_DEPTH: Final = 64
 """How deeply lists and maps may be nested, the record itself being the first level."""
 LEASE_MARK: Final = b"\xc1lease:"
@@ -165,6 +170,14 @@ def repack_record(record: Record) -> bytes:
 def reread_record(packed: bytes) -> Record:
     """The record that ``repack_record`` was given: of one's own bytes the owner need not be checked."""
     return _typed(_unpacked(packed))
+
+
+def is_storable(record: Record, packed: bytes) -> bool:
+    """Whether a record that was read from these bytes may be stored: row and marks have each a bound of their own."""
+    if len(packed) <= MAX_ROW_BYTES:
+        return True
+    bare = record._replace(revocations=NO_REVOCATIONS)
+    return len(packed) <= MAX_RECORD_BYTES and len(repack_record(bare)) <= MAX_ROW_BYTES
 
 
 def read_record(packed: bytes, *, issuer: str | None, subject: str, max_bytes: int = MAX_RECORD_BYTES) -> Record:

@@ -11,9 +11,11 @@ from faces import driven, headers, token_for
 
 from authcache_middleware import InvalidTokenError, UnavailableError
 from authcache_middleware.errors import AuthCacheError
+from authcache_middleware.redis.scripts import MAX_REVOKED_IDS
 from authcache_middleware.runtime import finish
 from authcache_middleware.testing import ManualClock, MemoryStore, issue_token
-from authcache_middleware.users.record import MAX_RECORD_BYTES, is_lease, new_lease
+from authcache_middleware.testing.contract_of_sessions import begun
+from authcache_middleware.users.record import MAX_RECORD_BYTES, MAX_ROW_BYTES, is_lease, new_lease
 
 FACES = ["async", "blocking"]
 COLD = ["get", "claim", "revocations", "compare_and_set"]
@@ -161,12 +163,27 @@ def test_revocations_also_count_for_a_user_who_cannot_be_cached(driver, store) -
 
 
 def test_a_user_too_large_is_served_and_not_stored(driver, store, loader, caplog) -> None:
-    loader.rows["1"] = {"name": "Ann", "notes": "x" * MAX_RECORD_BYTES}
+    loader.rows["1"] = {"name": "Ann", "notes": "x" * MAX_ROW_BYTES}
     assert enter(driver).user.name == "Ann"
     assert enter(driver).user.name == "Ann"
     assert loader.calls == ["1", "1"]
     assert stored(store) is None
     assert caplog.text.count("over the cap") == 1
+
+
+def test_however_much_is_revoked_of_a_user_he_is_stored(driver, store, loader) -> None:
+    """The most marks there can be, with the longest names, take no room from his row."""
+    loader.rows["1"] = {"name": "Ann", "notes": "x" * (MAX_ROW_BYTES - 300)}
+    later = int(driver.now()) + 86_400
+    long = [f"{number:0>254}" for number in range(MAX_REVOKED_IDS)]
+    for number in long:
+        finish(store.revoke_id("revoked:1", f"s:{number}a", lifetime=9000, leeway=5))
+        finish(store.revoke_id("revoked:1", f"t:{number}b", lifetime=9000, leeway=5))
+        finish(begun(store, "revoked:1", f"s:{number}c", expires_s=later, most=MAX_REVOKED_IDS))
+    assert enter(driver).user.name == "Ann"
+    assert enter(driver).user.name == "Ann"
+    assert loader.calls == ["1"]
+    assert len(stored(store)) > 3 * MAX_ROW_BYTES
 
 
 @pytest.mark.parametrize(

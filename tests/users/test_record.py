@@ -20,6 +20,7 @@ from authcache_middleware.users.record import (
     LEASE_MARK,
     MAX_DEPTH,
     MAX_RECORD_BYTES,
+    MAX_ROW_BYTES,
     NO_REVOCATIONS,
     ForeignValueError,
     Record,
@@ -27,6 +28,7 @@ from authcache_middleware.users.record import (
     UnreadableValueError,
     UnstorableUserError,
     is_lease,
+    is_storable,
     new_lease,
     pack_record,
     read_record,
@@ -53,6 +55,18 @@ def test_a_record_comes_back_as_it_was() -> None:
     written = record({"id": 42, "name": "Ann"}, Revocations(7, {"t:one": 9}))
     back = read(pack_record(written))
     assert back == written
+
+
+def test_row_and_marks_have_each_a_bound_of_their_own() -> None:
+    for row_bytes, marks, storable in (
+        (MAX_ROW_BYTES - 300, 0, True), (MAX_ROW_BYTES + 1, 0, False), (MAX_ROW_BYTES + 1, 9, False),
+        (MAX_ROW_BYTES - 300, 768, True), (MAX_ROW_BYTES - 300, 800, False), (9, 800, True), (9, 1100, False),
+    ):  # fmt: skip
+        ids = {f"s:{number:0>255}": 1_700_000_000 for number in range(marks)}
+        packed = pack_record(record({"a": "x" * row_bytes}, Revocations(None, ids)))
+        back = read_record(packed, issuer="https://id.example", subject="42", max_bytes=len(packed))
+        assert is_storable(back, packed) is storable, (row_bytes, marks)
+        assert not storable or read(packed) == back
 
 
 def test_a_record_is_readable_in_any_language() -> None:
