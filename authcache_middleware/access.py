@@ -117,7 +117,8 @@ class AccessCalls:
         """
         now = self._options.clock.wall()
         claims = await self._tokens.recognise(token, now, self._providers)
-        if claims.session_id is not None or now < claims.expires_at + MAX_LEEWAY:
+        never_ends = claims.session_id is not None or "exp" not in claims  # here; elsewhere it may go on
+        if never_ends or now < claims.expires_at + MAX_LEEWAY:
             await self._engine().of(claims.issuer).revoker.token(claims, now=now)
         await self._tokens.forget(token, self._providers)
 

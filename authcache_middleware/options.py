@@ -209,7 +209,7 @@ class Options:
     token_entries: int = 10_000
     """How many verified tokens are remembered; 0 remembers none."""
     token_bytes: int = 16 * 1024 * 1024
-    """How many bytes of tokens are remembered at most."""
+    """How many bytes of tokens are remembered at most; an opaque one weighs what was said of it as well."""
     ttl_jitter: float = 0.1
     """The share of ``ttl`` and ``negative_ttl`` by which each is shortened at most, at random, 0 to 0.5."""
     refresh_ahead: bool = True

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar, final
 
 from authcache_middleware.cache.answers import StoredAnswers
 from authcache_middleware.cache.store import Store
+from authcache_middleware.errors import InvalidTokenError, UnavailableError
 from authcache_middleware.issuers import Issuer
 from authcache_middleware.options import Options
 from authcache_middleware.reporter import Reporter
@@ -136,6 +137,7 @@ class Verification:
             clock=self._options.clock,
             reporter=reporter,
             entries=self._options.token_entries,
+            most_bytes=self._options.token_bytes,
         )
         return Providers(fetchers, introspector)
 
@@ -148,7 +150,14 @@ class Verification:
         if self._asked is not None and is_opaque(token):
             introspector = providers().introspector
             assert introspector is not None  # noqa: S101 - since somebody is asked
-            found = await introspector.verify(token)
+            try:
+                found = await introspector.verify(token)
+            except (
+                InvalidTokenError,
+                UnavailableError,
+            ):  # a clock that is set back must not bring back what was said before
+                self._tokens.forget(token)
+                raise
             return self._tokens.introspected(found, token, credentials, self._options.clock.wall())
         if any(keys.settled() is None for keys in self._remote):
             for fetcher in providers().fetchers.values():

@@ -104,9 +104,22 @@ def test_a_jwt_is_verified_and_nobody_is_asked_about_it(driver, provider) -> Non
 
 
 def test_what_is_no_jwt_is_opaque(driver, provider) -> None:
-    tokens = ["opaque", "a.b", "a.b.c.d.e", "AAA.e30.AA", "e30.e30.AB", "a+/b==", "W10.e30.AA"]
+    tokens = ["opaque", "a.b", "a.b.c.d.e", "AAA.e30.AA", "a+/b==", "W10.e30.AA", "e30", "ew.e30.AA"]
     assert [refused(driver, token) for token in tokens] == ["inactive_token"] * len(tokens)
     assert [form["token"] for form in provider.forms] == tokens
+
+
+def test_what_may_be_a_jwt_is_shown_to_nobody_however_it_is_written(driver, provider) -> None:
+    """It may be another issuer's, encrypted or broken on its way."""
+    encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA"
+    twice = "eyJhIjoxLCJhIjoyfQ.e30.AA"
+    for token in [encrypted, twice, "e30.e30.AB", "e31.e30.AA", "e30.e30", "e30.", "e30.a+/b.AA=="]:
+        assert refused(driver, token) in {"malformed", "header"}
+        with pytest.raises(InvalidTokenError):
+            driver("logout", token)
+    with pytest.raises(InvalidTokenError):
+        driver("logout", "e30=.e30=.AA==")
+    assert provider.questions == 0
 
 
 def test_without_introspection_an_opaque_token_is_refused_as_ever(kind, provider, clock) -> None:
@@ -247,6 +260,16 @@ def test_an_answer_is_not_used_by_a_clock_that_was_set_back(driver, provider, cl
     assert enters(driver, token)
     clock._wall -= 3600.0
     provider.opaque.clear()
+    assert refused(driver, token) == "inactive_token"
+
+
+def test_a_refusal_ends_what_was_said_before_for_a_clock_that_was_set_back_too(driver, provider, clock) -> None:
+    token = provider.hand_out("token")
+    assert enters(driver, token)
+    clock.advance(60.0)
+    provider.opaque.clear()
+    assert refused(driver, token) == "inactive_token"
+    clock._wall -= 59.0
     assert refused(driver, token) == "inactive_token"
 
 
@@ -422,6 +445,48 @@ def test_a_logout_ends_the_token_and_no_other(said, kind, provider, clock) -> No
         assert refused(driver, token) == "revoked"
 
 
+@pytest.mark.parametrize("said", [{}, {"iat": None}, {"jti": None}, {"sid": "OPQ-abcDEF"}], ids=str)
+def test_a_logout_ends_all_spellings_of_a_provider_without_case(said, kind, provider, clock) -> None:
+    spellings = ["OPQ-abcDEF", "opq-ABCdef", "opq-abcdef="]
+    for ended in spellings:
+        with served(kind, provider, clock, require_iat=False) as driver:
+            for token in spellings:
+                provider.hand_out(token, **{"jti": spellings[0], **said})
+                assert enters(driver, token)
+            driver("logout", ended)
+            assert [refused(driver, token) for token in spellings] == ["revoked"] * 3
+
+
+def test_an_answer_with_neither_iat_nor_exp_is_refused(kind, provider, clock) -> None:
+    """It would be good again when its logout is forgotten."""
+    with served(kind, provider, clock, require_iat=False) as driver:
+        assert refused(driver, provider.hand_out("opaque", iat=None, exp=None)) == "claims"
+
+
+def test_a_logout_is_remembered_for_as_long_as_any_service_may_take_the_token(kind, provider, clock) -> None:
+    store = MemoryStore(clock)
+    short = {"store": store, "max_token_lifetime": 60.0}
+    with served(kind, provider, clock, **short) as brief, served(kind, provider, clock, store=store) as usual:
+        for seconds in (0.0, 1000.0):  # the second is too old for the first service
+            token = provider.hand_out(f"opaque-{seconds}", iat=clock.wall() - 1 - seconds, exp=None)
+            assert enters(usual, token)
+            brief("logout", token)
+            for _ in range(3):
+                assert refused(usual, token) == "revoked"
+                clock.advance(86_400.0)
+
+
+def test_answers_are_kept_by_their_bytes(kind, provider, clock) -> None:
+    with served(kind, provider, clock, token_bytes=50_000) as driver:
+        tokens = [provider.hand_out(f"opaque-{number}", told="x" * 20_000) for number in range(10)]
+        assert all(enters(driver, token) for token in tokens)
+        assert stats(driver).token_entries == 2
+        assert enters(driver, tokens[-1])
+        assert provider.questions == 10
+        assert enters(driver, tokens[0])
+        assert provider.questions == 11, "the introspector has forgotten it too"
+
+
 def test_a_logout_needs_no_provider_where_the_answer_is_known(driver, provider, clock) -> None:
     token = provider.hand_out("token")
     assert enters(driver, token)
@@ -449,7 +514,7 @@ def test_a_token_that_is_not_valid_yet_can_be_logged_out(driver, provider, clock
 
 def test_revoke_user_ends_those_that_were_there_before_and_those_that_say_nothing(kind, provider, clock) -> None:
     with served(kind, provider, clock, require_iat=False) as driver:
-        old, silent = provider.hand_out("old", iat=clock.wall()), provider.hand_out("silent", iat=None, exp=None)
+        old, silent = provider.hand_out("old", iat=clock.wall()), provider.hand_out("silent", iat=None)
         assert enters(driver, old)
         assert enters(driver, silent)
         driver("revoke_user", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from faces import Driver, headers, living
-from provider import Provider
+from provider import Provider, answering
 from test_introspection import introspection, issuer, refused
 
 from authcache_middleware import InvalidTokenError, UnavailableError
@@ -92,7 +93,7 @@ def test_one_answer_serves_all_who_have_the_secret(world, provider, client, answ
 
 def test_an_answer_ends_with_exp_in_redis_too(world, provider, client, answers) -> None:
     with world.served() as driver:
-        user(driver, provider.hand_out("token", exp=world.clock.wall() + 20))
+        user(driver, provider.hand_out("opaque-token", exp=world.clock.wall() + 20))
         (key,) = answers()
         assert 0 < client.pttl(key) <= 20_000
         with pytest.raises(InvalidTokenError):
@@ -106,7 +107,7 @@ def test_an_answer_ends_with_exp_in_redis_too(world, provider, client, answers) 
     ids=str,
 )
 def test_who_has_another_secret_or_question_shares_nothing(other, world, provider) -> None:
-    token = provider.hand_out("token")
+    token = provider.hand_out("opaque-token")
     with world.served() as first, world.served(**other) as second:
         assert (user(first, token), user(second, token)) == ("1", "1")
     assert sum(provider.seen.values()) == 2
@@ -114,7 +115,7 @@ def test_who_has_another_secret_or_question_shares_nothing(other, world, provide
 
 def test_without_a_secret_nothing_of_a_token_is_in_redis(world, provider, client, answers) -> None:
     with world.served(secret=None) as driver:
-        user(driver, provider.hand_out("token"))
+        user(driver, provider.hand_out("opaque-token"))
     assert answers() == []
 
 
@@ -158,7 +159,7 @@ def test_whoever_writes_to_redis_makes_nobody_out_of_it(world, provider, client,
 
 
 def test_an_old_answer_that_is_put_back_is_too_old(world, provider, client, answers) -> None:
-    token = provider.hand_out("token")
+    token = provider.hand_out("opaque-token")
     with world.served() as driver:
         user(driver, token)
         (key,) = answers()
@@ -170,7 +171,7 @@ def test_an_old_answer_that_is_put_back_is_too_old(world, provider, client, answ
 
 
 def test_an_answer_of_a_service_whose_rules_are_wider_is_read_by_ones_own(world, provider) -> None:
-    token = provider.hand_out("token", aud=["billing"])
+    token = provider.hand_out("opaque-token", aud=["billing"])
     with world.served(audience="billing") as wide:
         assert user(wide, token) == "1"
     with world.served() as narrow:
@@ -178,7 +179,7 @@ def test_an_answer_of_a_service_whose_rules_are_wider_is_read_by_ones_own(world,
 
 
 def test_a_logout_forgets_the_answer_everywhere(world, provider, client, answers) -> None:
-    token = provider.hand_out("token")
+    token = provider.hand_out("opaque-token")
     with world.served() as driver:
         with world.served() as other:
             user(driver, token)
@@ -208,7 +209,7 @@ def test_a_logout_holds_where_the_provider_tells_another_service_less_or_more(to
 
 def test_a_question_that_is_answered_after_the_logout_lets_nobody_in(world, provider) -> None:
     """The answer is shared again; the record says what became of the token."""
-    token = provider.hand_out("token")
+    token = provider.hand_out("opaque-token")
     with world.served() as driver:
         user(driver, token)
         with world.served() as late:
@@ -220,7 +221,7 @@ def test_a_question_that_is_answered_after_the_logout_lets_nobody_in(world, prov
 
 def test_a_redis_that_is_gone_costs_a_question_and_lets_nobody_in_by_itself(world, provider) -> None:
     store = MemoryStore(world.clock)
-    token = provider.hand_out("token")
+    token = provider.hand_out("opaque-token")
     with world.served(store=store, on_outage="load") as driver:
         store.down = True
         assert user(driver, token) == "1"
@@ -232,7 +233,7 @@ def test_a_redis_that_is_gone_costs_a_question_and_lets_nobody_in_by_itself(worl
 
 
 def test_many_at_once_who_find_an_answer_ask_nobody(world, provider) -> None:
-    token = provider.hand_out("token")
+    token = provider.hand_out("opaque-token")
     with world.served() as driver:
         user(driver, token)
     with world.served() as driver:
@@ -244,11 +245,35 @@ def test_many_at_once_who_find_an_answer_ask_nobody(world, provider) -> None:
 def test_an_answer_that_repeats_the_token_is_not_shared_and_names_no_revocation(
     world, provider, client, answers
 ) -> None:
-    for token, said in {"repeated": {"jti": "repeated"}, "told": {"token": "told"}}.items():
-        provider.hand_out(token, **said)
+    said = [
+        lambda token: {"jti": token},
+        lambda token: {"sid": token},
+        lambda token: {"jti": token.swapcase(), "sid": f"session of {token}"},
+        lambda token: {"token": token},
+        lambda token: {"headers": {"authorization": [f"Bearer {token}"]}},
+        lambda token: {"tokens": [{token.upper(): True}]},
+    ]
+    for number, of in enumerate(said):
+        token = f"re/pe~at+ed/{number}=="
+        provider.hand_out(token, **of(token))
         with world.served() as driver:
             assert user(driver, token) == "1"
             assert answers() == []
             driver("logout", token)
             assert refused(driver, token) == "revoked"
-        assert token.encode() not in b"".join(client.hgetall(f"{world.prefix.removesuffix('user:')}revoked:1"))
+        marks = b"".join(client.hgetall(f"{world.prefix.removesuffix('user:')}revoked:1"))
+        assert token.rstrip("=").lower().encode() not in marks.lower()
+
+
+def test_an_answer_that_repeats_the_token_with_escapes_is_not_shared(world, provider, answers) -> None:
+    token = "opaque/token"
+    provider.hand_out(token, told=token)
+    text = json.dumps(provider.opaque[token])
+    for number, (plain, escaped) in enumerate([("/", "\\/"), ("opaque", "\\u006fpaque"), ("told", "told")]):
+        provider.answer = answering(text.replace(plain, escaped).encode())
+        try:
+            with world.served() as driver:
+                assert user(driver, token) == "1"
+        finally:
+            provider.answer = None
+        assert answers() == [], number

@@ -73,7 +73,8 @@ class Revoker:
     async def token(self, claims: Claims, *, now: float) -> None:
         """Revoke the token's session, by its ``sid``; where it has none the token, by its ``jti`` or its ``iat``.
 
-        An opaque one also by its text.
+        An opaque one also by its text, and for as long as a session: another service may take it for longer than this
+        one, since its end need not be known.
         """
         mark = token_mark(claims) if claims.session_id is None else f"s:{claims.session_id}"
         marks = [each for each in (mark, text_mark(claims)) if each is not None]
@@ -82,7 +83,7 @@ class Revoker:
                 "token", "has neither jti nor iat, so nothing names it alone: revoke_user ends all of the user's"
             )
         lifetime = _with_leeways(max(self._token_lifetime, claims.expires_at - now))
-        if claims.session_id is not None:
+        if claims.session_id is not None or claims.opaque_id is not None:
             lifetime = max(lifetime, self.session_lifetime)
         # Its mark may be folded into a cutoff, which then has to reach an iat that lies ahead.
         ahead = 0 if claims.issued_at is None else math.ceil(min(max(claims.issued_at - now, 0), MAX_LEEWAY))

@@ -34,7 +34,7 @@ class Claims(Mapping[str, Any]):
     roles: tuple[str, ...] = ()
     """The roles or permissions that stand at ``roles_claim``; empty without one."""
     opaque_id: str | None = None
-    """Of a token that was introspected: a hash of its text, by which it is revoked too."""
+    """Of a token that was introspected: a hash of its text in lower case, by which it is revoked too."""
 
     def __getitem__(self, name: str) -> Any:
         return self.members[name]

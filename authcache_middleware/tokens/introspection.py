@@ -40,26 +40,28 @@ class Introspection:
     """``introspection=Introspection(url, client_id=…, client_secret=…)``: opaque tokens, which their issuer explains.
 
     A token that is not in the form of a JWT is posted to ``url`` (RFC 7662, section 2.1), with HTTP Basic (RFC 6749,
-    section 2.3.1). It enters if the answer's ``active`` is ``true`` and the rules for JWTs have nothing against what
-    the answer says: ``sub``, ``iss``, ``aud``, ``exp``, ``nbf``, ``iat``, ``jti``, ``scope``, ``client_id`` and what
-    else is configured. What differs: an answer without ``iss`` is taken for its issuer's; one without ``exp`` holds for
-    ``cache_ttl``, and its token for ``max_token_lifetime`` after ``iat``; one that says it is about another kind of
-    token, such as a refresh token, is refused. An answer without ``iat`` is refused like a JWT without one, since
-    nothing shows that its token came after a ``revoke_user``; with ``require_iat=False`` it is taken, and any
-    ``revoke_user`` refuses it while that is remembered. ``require_audience=False`` takes answers without ``aud``, where
-    the provider vouches that it tells this client of no tokens but those for it.
+    section 2.3.1); one that is broken or encrypted, but has a JWT's header, is posted nowhere. It enters if the
+    answer's ``active`` is ``true`` and the rules for JWTs have nothing against what the answer says: ``sub``, ``iss``,
+    ``aud``, ``exp``, ``nbf``, ``iat``, ``jti``, ``scope``, ``client_id`` and what else is configured. What differs: an
+    answer without ``iss`` is taken for its issuer's; one without ``exp`` holds for ``cache_ttl``, and its token for
+    ``max_token_lifetime`` after ``iat``; one that says it is about another kind of token, such as a refresh token, is
+    refused. An answer without ``iat`` is refused like a JWT without one, since nothing shows that its token came after
+    a ``revoke_user``; with ``require_iat=False`` it is taken if it has ``exp``, and any ``revoke_user`` refuses it
+    while that is remembered. ``require_audience=False`` takes answers without ``aud``, where the provider vouches that
+    it tells this client of no tokens but those for it.
 
     An answer is kept for ``cache_ttl`` seconds, never past ``exp``, and a refusal for ``negative_ttl``: for so long it
     may not be seen that the provider has ended a token. What ``logout``, ``revoke_user`` and the user's row say is seen
     at each request all the same. ``logout`` comes before the provider is told: of a token that it calls inactive nobody
-    knows whose it was. It is by ``sid``, ``jti`` or ``iat``, as for JWTs, and by a hash of the token.
+    knows whose it was. It is by ``sid``, ``jti`` or ``iat``, as for JWTs, and by a hash of the token, whose spellings
+    in upper and lower case are one. A ``sid`` or ``jti`` that holds the token itself is left aside.
 
     Processes share answers through Redis only where ``cache_secret`` is given: at least 32 random bytes, the same for
     all who share them, and known to nobody else. Answers stand there under a keyed hash of the token, so that nobody
     who reads Redis can tell which token one is about, and sealed with it, so that nobody who writes there can put one
-    under another token, or make one up: without the secret Redis would decide who gets in. They are not encrypted. The
-    same ``url``, ``client_id`` and issuer belong to it, since a provider may tell two clients two things. Refusals are
-    kept in memory alone: strangers fill no Redis.
+    under another token, or make one up: without the secret Redis would decide who gets in. They are not encrypted; one
+    in which the token can be read is not shared. The same ``url``, ``client_id`` and issuer belong to it, since a
+    provider may tell two clients two things. Refusals are kept in memory alone: strangers fill no Redis.
 
     One token is asked about once at a time in a process (on the async face: in an event loop), and ``concurrency`` of
     them at once. A request waits at most ``timeout`` seconds for a place and ``timeout`` for the answer (on the

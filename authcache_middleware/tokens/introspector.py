@@ -20,7 +20,7 @@ from authcache_middleware.events import Introspected as Told
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import Cell, Clock, Places, Runtime
 from authcache_middleware.tokens import rules
-from authcache_middleware.tokens.answers import Introspected, digest_of, read_answer
+from authcache_middleware.tokens.answers import Introspected, digest_of, read_answer, repeats
 from authcache_middleware.tokens.introspection import Introspection, Post
 from authcache_middleware.tokens.jwk_set import UnusableAnswerError
 from authcache_middleware.tokens.sealed import Answer
@@ -85,7 +85,7 @@ class _Flight:
 class Introspector:
     """Asks about the opaque tokens of one issuer, for one event loop or for the threads of one process.
 
-    ``entries``: how many answers are kept.
+    ``entries``: how many answers are kept, of ``most_bytes`` in all.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Introspector:
         clock: Clock,
         reporter: Reporter,
         entries: int,
+        most_bytes: int,
     ) -> None:
         self._terms = terms
         self._verifier = verifier
@@ -109,7 +110,7 @@ class Introspector:
         self._runtime = runtime
         self._clock = clock
         self._reporter = reporter
-        self._known: BoundedMap[bytes, _Known] = BoundedMap(entries)
+        self._known: BoundedMap[bytes, _Known] = BoundedMap(entries, most_bytes)
         self._refused: BoundedMap[bytes, _Refused] = BoundedMap(_MOST_REFUSALS)
         self._flights: dict[bytes, _Flight] = {}
         self._mutex = runtime.mutex()  # guards the three
@@ -183,12 +184,11 @@ class Introspector:
         with self._mutex:
             if self._flights.get(digest) is flight:
                 del self._flights[digest]
+                self._known.pop(digest)  # it was too old, and would be new again by a clock that is set back
                 if isinstance(outcome, _Refused):
-                    if outcome.reason is not None:
-                        self._known.pop(digest)
                     self._refused.put(digest, outcome)
                 elif outcome.is_fresh(self._clock.wall()):
-                    self._known.put(digest, _Known(outcome))
+                    self._known.put(digest, _Known(outcome), weight=outcome.size)
         flight.cell.put(outcome)
 
     async def _outcome(self, token: str) -> _Outcome:
@@ -232,8 +232,8 @@ class Introspector:
             return self._refusal(None, _PAUSE)
         self._tell(began, "active", "")
         seconds = introspected.until - self._clock.wall()
-        repeats_it = f'"{token}"'.encode() in answer.text  # as some do: then it would stand in the store
-        if self._shared is not None and seconds > 0 and not repeats_it:
+        # Some repeat the token, which then would stand in the store.
+        if self._shared is not None and seconds > 0 and not repeats(answer, token):
             await self._shared.put(token, answer, seconds=seconds)
         return introspected
 

@@ -139,7 +139,7 @@ class RememberedTokens:
             is_opaque=True,
         )
         if now < known.until:
-            self._keep(known, token, credentials)
+            self._keep(known, token, credentials, more=found.size)
         return known
 
     def forget(self, token: str) -> None:
@@ -149,11 +149,11 @@ class RememberedTokens:
                 self._tokens.pop(f"{scheme} {token}")
                 self._tokens.pop(f"{scheme} {token}".encode())
 
-    def _keep(self, known: KnownToken, token: str, credentials: str | bytes) -> None:
+    def _keep(self, known: KnownToken, token: str, credentials: str | bytes, *, more: int = 0) -> None:
         # A client who writes his token with ever more spaces before it takes nobody's place.
         if len(credentials) <= len(token) + _MOST_AROUND_IT:
             with self._mutex:
-                self._tokens.put(credentials, known, weight=len(credentials))
+                self._tokens.put(credentials, known, weight=len(credentials) + more)
 
     def _pack(self, known: KnownToken) -> None:
         if self._packed is not None and known.source is None and not known.is_opaque:

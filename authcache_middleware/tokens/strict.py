@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64decode
 from binascii import a2b_base64
 from collections.abc import Mapping
 from functools import lru_cache
@@ -56,14 +57,15 @@ def split_token(token: str) -> CompactToken:
 
 
 def is_opaque(token: str) -> bool:
-    """Whether ``token`` is not even in the form of a JWS: three segments of base64url, the first a JSON object.
+    """Whether ``token`` is not even in the form of a JWS or JWE: segments of base64url, the first a JSON object.
 
-    One that is too long is not: nobody looks at it.
+    A broken or encrypted JWT may be another issuer's secret, so it is none however badly it is encoded. One that is too
+    long is not: nobody looks at it.
     """
     try:
         split_token(token)
     except InvalidTokenError as refused:
-        return refused.reason != "oversized"
+        return refused.reason != "oversized" and not _has_header(token)
     return False
 
 
@@ -92,6 +94,17 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise InvalidTokenError(reason)
     return members
+
+
+def _has_header(token: str) -> bool:
+    """Whether somebody may read a header in the token's first segment, where ``split_token`` reads none."""
+    header, dot, _ = token.partition(".")
+    if not dot:
+        return False
+    try:
+        return isinstance(json.loads(b64decode(header.rstrip("=") + "==", altchars=b"-_")), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 @lru_cache(_MOST_HEADERS)

@@ -86,7 +86,7 @@ def text_mark(claims: Claims) -> str | None:
     """The name of an opaque token by a hash of its text, under which it is revoked too; ``None`` for any other.
 
     A provider may tell two services two things of one token, ``jti`` the one and not the other: this name they share.
-    It is not enough, since his database may compare texts without regard to case.
+    It is one for all spellings that differ in nothing but case, since his database may take them for the same.
     """
     return None if claims.opaque_id is None else f"h:{claims.opaque_id}"
 

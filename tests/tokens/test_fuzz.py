@@ -136,7 +136,7 @@ def read_headers(given: list[tuple[str | bytes, str | bytes]]) -> None:
 
 
 def read_token(token: str) -> None:
-    """One way or the other, and never both: what a verifier takes is not shown to anybody."""
+    """What a verifier takes is not shown to anybody, nor is what could be a JWT that is broken."""
     verifiers = [verifier.verify for verifier in VERIFIERS.values()]
     refused = [refusal(verify, token, NOW) for verify in (*verifiers, _routed)]
     assert {type(each) for each in refused} <= {type(None), InvalidTokenError}
@@ -144,7 +144,7 @@ def read_token(token: str) -> None:
         assert None not in refused
     else:
         split = refusal(split_token, token)
-        assert split is None or str(split) == "oversized"
+        assert split is None or str(split) == "oversized" or "." in token
 
 
 def _routed(token: str, now: float) -> Any:
