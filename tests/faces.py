@@ -27,10 +27,12 @@ def token_for(subject: str = "1", **options: Any) -> str:
 
 
 def settings(**options: Any) -> dict[str, Any]:
-    """The options that nearly every test takes: nothing at random, and Redis asked at each request."""
+    """The options that nearly every test takes: nothing at random, Redis asked at each request, a busy machine waited
+    for."""
     exact = {"ttl_jitter": 0.0, "refresh_ahead": False, "max_staleness": 0.0}
+    patient = {"store_timeout": 2.0, "connect_timeout": 2.0, "deadline": 10.0}
     ours = {"keys": SECRET, "algorithms": ["HS256"], "issuer": ISSUER, "audience": AUDIENCE}
-    return {**({} if "issuers" in options else ours), **exact, **options}
+    return {**({} if "issuers" in options else ours), **exact, **patient, **options}
 
 
 class Driver:

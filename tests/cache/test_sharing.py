@@ -251,7 +251,7 @@ async def test_a_plain_loader_that_hangs_keeps_its_place_until_it_returns(store)
         return {"name": user_id}
 
     auth = AsyncAuthCache(
-        store, load_user=load, loader_concurrency=2, loader_timeout=0.1, store_timeout=0.1, deadline=0.4, **settings()
+        store, load_user=load, **settings(loader_concurrency=2, loader_timeout=0.1, store_timeout=0.1, deadline=0.4)
     )
     answers = await asyncio.gather(
         *(auth.authenticate(headers(token_for(str(number)))) for number in range(6)), return_exceptions=True
@@ -480,7 +480,7 @@ def test_a_follower_leaves_at_his_deadline_while_the_loader_hangs() -> None:
         release.wait(20)
         return {"name": "Ann"}
 
-    auth = AuthCache(MemoryStore(), load_user=load, loader_timeout=0.05, store_timeout=0.05, deadline=0.3, **settings())
+    auth = AuthCache(MemoryStore(), load_user=load, **settings(loader_timeout=0.05, store_timeout=0.05, deadline=0.3))
     leader, follower = Threads(auth), Threads(auth)
     leader.start(1)
     wait_until(lambda: loads)
@@ -500,7 +500,7 @@ def test_a_record_from_another_process_frees_who_waits_for_a_loader_that_hangs()
         release.wait(20)
         return {"name": "old"}
 
-    auth = AuthCache(store, load_user=load, loader_timeout=0.1, store_timeout=0.1, deadline=15.0, **settings())
+    auth = AuthCache(store, load_user=load, **settings(loader_timeout=0.1, store_timeout=0.1, deadline=15.0))
     leader, follower, later = Threads(auth), Threads(auth), Threads(auth)
     leader.start(1)
     wait_until(lambda: loads)
