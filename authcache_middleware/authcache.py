@@ -68,8 +68,10 @@ class AsyncAuthCache(Story[UserT]):
         ``StreamingResponse(auth.while_allowed(request.auth, lines()))``. It raises ``InvalidTokenError`` when the time
         of the token is over or its user may enter no longer, ``UnavailableError`` when nobody has known for
         ``keep_open_for`` seconds. An item that is waited for then is waited for no longer: ``CancelledError`` is raised
-        inside ``items``, which may clean up. Where the application lets the error pass, the client gets a body that
-        breaks off, after what it was sent already. For the anonymous user it is the items themselves.
+        inside ``items``, once, which may clean up. ``items`` that swallow it and wait on are waited for: nothing of it
+        reaches the client any more, but the response stays open as long. Where the application lets the error pass, the
+        client gets a body that breaks off, after what it was sent already. For the anonymous user it is the items
+        themselves.
         """
         if auth is NO_CREDENTIALS:
             async for item in items:

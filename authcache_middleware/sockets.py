@@ -118,13 +118,13 @@ class Socket:
             self.has_begun = True
             if kind == "websocket.close":
                 self._release()
+            elif kind == "websocket.accept":
+                self._begin()
             try:
                 await self._line.wait(lambda: self._send(message))
             except CutError:
                 pass
             else:
-                if kind == "websocket.accept" and self._claims is not None and not self._is_done:
-                    self._watch = self._face.watch(self._claims, self._ended)
                 return
         if kind == "websocket.send":
             raise SocketEndedError("the connection was ended")
@@ -153,6 +153,11 @@ class Socket:
         self._release()
         if self._closed is not None:
             await self._closed.wait()
+
+    def _begin(self) -> None:
+        """Watch it before it is accepted, and whatever comes of that: one that failed may have reached the server."""
+        if self._claims is not None and self._watch is None and not self._is_done:
+            self._watch = self._face.watch(self._claims, self._ended)
 
     def _release(self) -> None:
         if self._watch is not None:

@@ -21,6 +21,9 @@ from authcache_middleware.sessions.watches import Watches
 __all__ = ["Service", "opened", "serving"]
 
 
+PATIENT = {"store_timeout": 5.0, "connect_timeout": 5.0, "deadline": 30.0}  # a busy machine is no outage
+
+
 class Service:
     """The application, and its users: ``disabled`` ones may not enter."""
 
@@ -29,7 +32,7 @@ class Service:
         self.loads = 0
         self.port = 0
         self.auth: AsyncAuthCache[Any] = AsyncAuthCache(
-            redis_url, **settings(**{"max_staleness": 1.0, **options, "load_user": self.load})
+            redis_url, **settings(**{"max_staleness": 1.0, **PATIENT, **options, "load_user": self.load})
         )
         self.app = AuthCacheMiddleware(self._app, auth=self.auth)
 

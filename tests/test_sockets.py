@@ -94,6 +94,45 @@ async def test_it_is_watched_from_its_acceptance_to_its_end() -> None:
     await open_.over()
 
 
+@pytest.mark.parametrize("how", ["is cancelled", "fails"])
+async def test_it_is_watched_though_its_acceptance_did_not_come_back(how) -> None:
+    """It may have reached the server, and the application may go on."""
+    face = Face()
+
+    class Late(Client):
+        async def send(self, message: dict) -> None:
+            await super().send(message)
+            if message == ACCEPT:
+                if how == "fails":
+                    raise OSError
+                await asyncio.Event().wait()
+
+    async def app(scope, receive, send) -> None:
+        await receive()
+        with pytest.raises((TimeoutError, OSError)):
+            async with asyncio.timeout(0):
+                await send(ACCEPT)
+        assert await receive() == ENDED
+
+    open_ = await Open(app, face, client=Late()).begun()
+    await face.end()
+    assert await open_.over() == [ACCEPT, {"type": CLOSE, "code": 4401, "reason": "revoked"}]
+
+
+async def test_it_is_watched_before_it_is_accepted() -> None:
+    face, watched = Face(), []
+
+    class Looks(Client):
+        async def send(self, message: dict) -> None:
+            watched.append((message["type"], len(face.watched)))
+            await super().send(message)
+
+    open_ = await Open(Echo(), face, client=Looks()).begun()
+    open_.client.leaves()
+    await open_.over()
+    assert watched == [("websocket.accept", 1)]
+
+
 async def test_each_message_of_the_client_is_a_sign_of_life() -> None:
     face = Face()
     open_ = await Open(Echo(), face).begun()

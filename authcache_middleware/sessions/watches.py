@@ -8,11 +8,13 @@ A request is answered from what is known when it comes; a connection that stays 
   own end it is read again in any case, and at that of a session which must be on record.
 - *Nobody would hear of it*: memory is off or not trusted, or does not hold the record (it is somebody else's value, or
   too large, or Redis was gone). Then it is read again every ``max_staleness`` seconds, every second without that.
-- *Nobody knows*: where no answer can be had, the connection stays for ``keep_open_for`` seconds, and then ends.
+- *Nobody knows*: where no answer can be had, the connection stays for ``keep_open_for`` seconds, and then ends, also
+  where his reading has not begun by then. One that was due has a second for its answer, however short that time is.
 
 A user is known here by the key of his record: his connections share one reading of it. A connection is on the books
 before the first reading that it depends on, and so is a user whose key is heard of during one: he is read again. When
-everything may have changed, the readings are spread over that same time, so that no crowd falls upon Redis.
+everything may have changed, the readings are spread over that same time, so that no crowd falls upon Redis. Who was
+heard of by his own key goes before the crowd, and has places at the readings that it cannot take.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ Raises ``InvalidTokenError`` where it does not, and ``UnavailableError`` where t
 
 _USUAL_EVERY: Final = 1.0
 _MOST_READINGS: Final = 32  # at once: a crowd of connections leaves room for requests, at Redis and at the loader
+_OF_THE_HEARD: Final = 8  # of these are for users whose keys were heard of: they may have been thrown out
+_HEARD: Final = -math.inf  # when they are due: before everybody, and in turn among themselves
+_PATIENCE: Final = 1.0  # for the answer to a reading that was due, before silence counts as none
 _MOST_LOOKS: Final = 256  # in one turn of the event loop
 
 _log = logging.getLogger("authcache_middleware")
@@ -152,6 +157,8 @@ class Watches:
         self._users: dict[str, _User] = {}
         # Each user's key is being read or due to be. Idle ones are due when their record ends.
         self._due: Timetable[str] = Timetable()
+        # Until when the others are kept if nothing is known by then: each user's key is here or idle.
+        self._kept: Timetable[str] = Timetable()
         self._readings: dict[str, _Reading] = {}
         self._idle: set[str] = set()
         self._ends: Timetable[Watch] = Timetable()
@@ -178,7 +185,7 @@ class Watches:
     def renewed(self, watch: Watch) -> None:
         """Its claims are others."""
         self._ends.put(watch, watch.claims.expires_at + self._leeway)
-        self._wake(watch.key, 0.0)
+        self._wake(watch.key, self._clock.monotonic())
         self._ring()
 
     def released(self, watch: Watch) -> None:
@@ -190,6 +197,7 @@ class Watches:
             del self._users[watch.key]
             self._idle.discard(watch.key)
             self._due.drop(watch.key)
+            self._kept.drop(watch.key)
 
     async def aclose(self) -> None:
         """End all connections, since nobody watches them any longer; starts their ends and waits for none."""
@@ -207,30 +215,42 @@ class Watches:
         if key is None:
             self._wake_all(self._users)
         elif key in self._users:
-            self._wake(key, 0.0)
+            self._wake(key, _HEARD)
         else:
             return
         self._ring()
 
     def _wake_all(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._wake(key, random.random() * self._every)  # noqa: S311 - no secret
-
-    def _wake(self, key: str, within: float) -> None:
-        """Read the user's record in so many seconds, or before, if that was to be."""
         now = self._clock.monotonic()
+        for key in keys:
+            self._wake(key, now + random.random() * self._every)  # noqa: S311 - no secret
+
+    def _wake(self, key: str, moment: float) -> None:
+        """Read the user's record then, or before, if that was to be."""
         if key in self._readings:
             self._readings[key].was_heard = True
+            if key not in self._kept:  # the reading is older than this connection
+                self._keep(key, moment)
             return
         self._leave_idle(key)
         due = self._due.moment(key)
-        if due is None or now + within < due:
-            self._due.put(key, now + within)
+        if due is None or moment < due:
+            self._put(key, moment)
+
+    def _put(self, key: str, moment: float) -> None:
+        self._due.put(key, moment)
+        self._keep(key, moment)
+
+    def _keep(self, key: str, due: float) -> None:
+        """Until nobody has known for too long, but until an answer can have come in any case."""
+        asked = max(due, self._clock.monotonic())
+        self._kept.put(key, max(self._users[key].known_at + self._keep_open_for, asked + _PATIENCE))
 
     def _leave_idle(self, key: str) -> None:
         if key in self._idle:
             self._idle.remove(key)
-            self._users[key].known_at = self._clock.monotonic()
+            self._users[key].known_at = now = self._clock.monotonic()
+            self._keep(key, now)
 
     def _ring(self) -> None:
         if self._bell is not None:
@@ -257,19 +277,29 @@ class Watches:
             self._wake_all(tuple(self._idle))
         while (expired := self._ends.pop(wall)) is not None:
             self._ending.append((expired, "expired"))
+        while (unknown := self._kept.pop(now)) is not None:
+            self._due.drop(unknown)
+            self._ending += [(watch, "unavailable") for watch in self._users[unknown].watches]
         for _ in range(_MOST_LOOKS):
-            if len(self._readings) >= _MOST_READINGS or (key := self._due.pop(now)) is None:
+            if not self._has_room() or (key := self._due.pop(now)) is None:
                 break
             await self._look(key)
         await self._start_ends()
         return max(0.0, min(self._next_moments(now, wall)))
 
+    def _has_room(self) -> bool:
+        """Whether who is due first may be read now."""
+        taken = 0 if self._due.next() == _HEARD else _OF_THE_HEARD
+        return len(self._readings) < _MOST_READINGS - taken
+
     def _next_moments(self, now: float, wall: float) -> list[float]:
         moments = [self._every]
         if self._idle:  # the moment after: at the last one that is trusted it still is
             moments.append(self._memory.trusted_until - now + 0.001)
-        if len(self._readings) < _MOST_READINGS and (due := self._due.next()) is not None:
+        if self._has_room() and (due := self._due.next()) is not None:
             moments.append(due - now)
+        if (ends := self._kept.next()) is not None:
+            moments.append(ends - now)
         if (ends := self._ends.next()) is not None:
             moments.append(ends - wall)
         return moments
@@ -280,6 +310,8 @@ class Watches:
         if entry is not None:  # read by somebody else, and trusted: he would have been told of anything newer
             refused, until = self._judge(self._users[key].watches, entry.record)
             if not refused:  # what ends a connection is for Redis to say: it may know of a login of a moment ago
+                if until is not None:
+                    self._users[key].known_at = self._clock.monotonic()
                 self._settle(key, until)
                 return
         reading = self._readings[key] = _Reading(self._users[key].watches)
@@ -304,24 +336,25 @@ class Watches:
         reading = self._readings.pop(key)
         if key in self._users:
             if reading.was_heard and reading.until is not None:
-                self._due.put(key, self._clock.monotonic())
+                self._put(key, _HEARD)
             else:
                 self._settle(key, reading.until)
         self._ring()
 
     def _settle(self, key: str, until: float | None) -> None:
-        """Idle where memory will hear of the user, else to be read again; ended where nobody has known for too long."""
-        user, now = self._users[key], self._clock.monotonic()
-        entry = None if until is None else self._memory.entry(key)
-        holds_for = 0.0 if until is None else until - self._clock.wall()
+        """Idle where memory will hear of the user, else to be read again."""
+        now = self._clock.monotonic()
+        if until is None:  # that was the answer: whoever is kept no longer ends in the next turn
+            self._due.put(key, now + self._every)
+            self._kept.put(key, self._users[key].known_at + self._keep_open_for)
+            return
+        entry, holds_for = self._memory.entry(key), until - self._clock.wall()
         if entry is not None and holds_for > 0:
             self._idle.add(key)
+            self._kept.drop(key)
             self._due.put(key, min(entry.ends, now + holds_for))
-        elif now - user.known_at >= self._keep_open_for:
-            self._due.put(key, now + self._every)
-            self._ending += [(watch, "unavailable") for watch in user.watches]
         else:
-            self._due.put(key, min(now + self._every, user.known_at + self._keep_open_for))
+            self._put(key, now + self._every)
 
     def _judge(self, watches: Iterable[Watch], record: Record) -> tuple[list[Watch], float | None]:
         """Whom the record lets in no longer, and until when it lets in the others; ``None`` where it is silent."""

@@ -30,7 +30,7 @@ def claims(subject: str = "1", *, ends: float = 4e9, scopes: tuple[str, ...] = (
 class World:
     """Users, and what is read of them; the test says what comes of a reading, and turns the clock."""
 
-    def __init__(self, *, max_staleness: float) -> None:
+    def __init__(self, *, max_staleness: float, kept: float = KEPT) -> None:
         self.clock = ManualClock()
         self.memory = Memory(
             entries=1000, ttl=60.0, max_staleness=max_staleness, now=self.clock.monotonic, mutex=threading.Lock()
@@ -52,7 +52,7 @@ class World:
             admit=self.admit,
             leeway=LEEWAY,
             max_staleness=max_staleness,
-            keep_open_for=KEPT,
+            keep_open_for=kept,
         )
 
     async def record(self, claims: Claims) -> Record:
@@ -113,9 +113,15 @@ class World:
                 await asyncio.sleep(0)
         return self.read[before:]
 
+    async def close(self) -> None:
+        if self.gate is not None:
+            self.gate.set()
+        await self.watches._runtime.aclose()
+
     def holds_nothing(self) -> bool:
         w = self.watches
-        return not (len(w) or w._users or w._idle or len(w._due) or w._readings or len(w._ends) or w._ending)
+        tables = w._due, w._kept, w._ends
+        return not (len(w) or w._users or w._idle or w._readings or w._ending or any(map(len, tables)))
 
 
 @pytest.fixture
@@ -124,7 +130,7 @@ async def world() -> AsyncIterator[World]:
     world = World(max_staleness=1.0)
     world.trust()
     yield world
-    await world.watches._runtime.aclose()
+    await world.close()
 
 
 @pytest.fixture
@@ -132,7 +138,7 @@ async def forgetful() -> AsyncIterator[World]:
     """Memory is off."""
     world = World(max_staleness=0.0)
     yield world
-    await world.watches._runtime.aclose()
+    await world.close()
 
 
 # With memory
@@ -301,6 +307,27 @@ async def test_only_so_many_are_read_at_once(world) -> None:
     for _ in range(2000):  # turns of the loop, and no time: each reading that ends lets the next begin
         await asyncio.sleep(0)
     assert len(set(world.read)) == 200
+    assert world.most_under_way == module._MOST_READINGS - module._OF_THE_HEARD
+
+
+async def test_who_was_heard_of_does_not_wait_behind_a_crowd(world) -> None:
+    names = [f"{number:03}" for number in range(200)]
+    for name in names:
+        world.begin(name, claims(name))
+    for _ in range(20):
+        await world.turn()
+    world.gate = asyncio.Event()  # the loader hangs
+    world.memory.flush()
+    await world.turn(1.0)
+    assert world.under_way == module._MOST_READINGS - module._OF_THE_HEARD
+    waiting = [name for name in names if f"user:{name}" in world.watches._due]
+    for name in waiting[-1], waiting[-2]:
+        world.out.add(name)
+        world.memory.drop(f"user:{name}")
+    assert await world.turn() == [waiting[-1], waiting[-2]]
+    for name in waiting[:50]:
+        world.memory.drop(f"user:{name}")
+    await world.turn()
     assert world.most_under_way == module._MOST_READINGS
 
 
@@ -394,6 +421,7 @@ async def test_a_connection_ends_with_its_token_and_the_leeway(world) -> None:
     ends = world.clock.wall() + 10.0
     world.begin("1a", claims(ends=ends))
     world.begin("1b", claims(ends=ends + 20.0))
+    await world.turn()
     await world.turn(10.0 + LEEWAY - 0.01)
     assert world.ended == []
     await world.turn(0.01)
@@ -418,6 +446,7 @@ async def test_a_fresh_token_moves_the_end_and_is_judged(world) -> None:
     watch = world.begin("1", claims(ends=now + 10.0))
     await world.turn()
     watch.renew(claims(ends=now + 100.0))
+    await world.turn()
     await world.turn(90.0)
     assert world.ended == []
     watch.renew(claims(ends=now + 200.0, scopes=("old",)))
@@ -466,6 +495,80 @@ async def test_an_answer_in_time_starts_it_anew(world) -> None:
     for _ in range(3):
         await world.turn(1.0, linked=False)
     assert world.ended == [("1", "unavailable")]
+
+
+@pytest.mark.parametrize("ended_by", ["hangs", "fails"])
+async def test_a_crowd_ends_in_its_time_though_it_was_not_read_by_then(world, ended_by) -> None:
+    for number in range(100):
+        world.begin(f"{number:03}", claims(f"{number:03}"))
+    for _ in range(20):
+        await world.turn()
+    assert len(world.watches._idle) == 100
+    world.gate = asyncio.Event()
+    world.memory.flush()
+    await world.turn(KEPT - 0.1)
+    if ended_by == "fails":
+        world.down = True
+        world.gate.set()
+    assert world.ended == []
+    await world.turn(0.1)
+    assert sorted(world.ended) == [(f"{number:03}", "unavailable") for number in range(100)]
+    world.gate.set()
+    await world.turn()
+    assert world.holds_nothing()
+
+
+async def test_who_comes_back_while_his_old_reading_hangs_is_kept_for_his_time(world) -> None:
+    world.gate = asyncio.Event()
+    world.begin("1a")
+    await world.turn()
+    await world.turn(KEPT)
+    assert world.ended == [("1a", "unavailable")]
+    world.begin("1b")
+    await world.turn(KEPT - 0.1)
+    assert world.ended == [("1a", "unavailable")]
+    await world.turn(0.1)
+    assert world.ended == [("1a", "unavailable"), ("1b", "unavailable")]
+    world.gate.set()
+    await world.turn()
+    assert world.holds_nothing()
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.2])
+@pytest.mark.parametrize("memory", [True, False])
+async def test_who_is_known_stays_however_short_that_time_is(memory, kept) -> None:
+    world = World(max_staleness=1.0 if memory else 0.0, kept=kept)  # not trusted yet, as in a face's first moments
+    world.begin("1")
+    for _ in range(50):
+        await world.turn(0.1)
+    if memory:
+        world.trust()
+        await world.turn(1.0)
+        assert world.watches._idle == {"user:1"}
+        world.memory.drop("user:1")
+        await world.turn()
+        world.memory.flush()
+        await world.turn(1.0)
+    assert world.ended == []
+    world.down = True
+    world.memory.flush()
+    await world.turn()
+    await world.turn(1.0)
+    await world.turn(kept)
+    assert world.ended == [("1", "unavailable")]
+    await world.watches._runtime.aclose()
+
+
+async def test_a_reading_has_its_time_and_no_more_where_none_is_kept(forgetful) -> None:
+    forgetful.watches._keep_open_for = 0.0
+    forgetful.begin("1")
+    await forgetful.turn()
+    forgetful.gate = asyncio.Event()
+    await forgetful.turn(1.0)
+    await forgetful.turn(module._PATIENCE - 0.1)
+    assert forgetful.ended == []
+    await forgetful.turn(0.1)
+    assert forgetful.ended == [("1", "unavailable")]
 
 
 @pytest.mark.parametrize("knows", ["redis", "memory"])
