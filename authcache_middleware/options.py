@@ -244,7 +244,11 @@ class Options:
     """While Redis is gone: how long users in memory go on, though what happens to them is no longer heard."""
 
     keep_open_for: float = 60.0
-    """How long an open connection is kept while nobody can say whether its user may still enter; 0: not at all."""
+    """How long an open connection is kept while nobody can say whether its user may still enter; 0: not at all.
+
+    An answer that is being waited for has a second in any case. When everything is read anew, as after ``FLUSHALL``,
+    those end as well who could not be read in this time.
+    """
 
     observers: Collection[Observer] = ()
     """Called with every event; see ``events``, and ``observers`` for those that are ready-made."""
