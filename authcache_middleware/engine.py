@@ -155,14 +155,16 @@ class Engine:
 
         Connections that are still watched end as well: nobody would hear what happens to their users.
         """
-        if self.watches is not None:
-            await self.watches.aclose()
-        await self.runtime.aclose()
-        if self.activity is not None:
-            await self.activity.flush(all_of_them=True)
-        for users in self._of.values():
-            users.close()
-        await self._store.aclose()
+        try:
+            if self.watches is not None:
+                await self.watches.aclose()
+            await self.runtime.aclose()
+            if self.activity is not None:
+                await self.activity.flush(all_of_them=True)
+        finally:  # also where this is cancelled
+            for users in self._of.values():
+                users.close()
+            await self._store.aclose()
 
 
 @final

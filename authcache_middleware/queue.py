@@ -39,7 +39,8 @@ class AsyncQueue:
     take; a ready client keeps its own too. Nothing is opened before it is needed; each event loop has connections of
     its own. Raises ``ConfigurationError``, which names the argument.
 
-    Every method raises ``UnavailableError`` where Redis does not answer: then it may or may not have happened.
+    Every method raises ``UnavailableError`` where Redis does not answer: then it may or may not have happened; and
+    where one of the queue's keys holds another type.
     """
 
     def __init__(

@@ -120,8 +120,8 @@ def test_a_token_is_obeyed_once(kind, redis_url, prefix, client) -> None:
         assert endpoint.post(order("1", "a")).status == 200  # another of the same content
         keys = list(client.scan_iter(prefix.replace("user:", "logout:") + "*"))
         assert len(keys) == 2
-        # as long as it would pass again
-        assert all(300_000 < client.pttl(key) <= 310_000 for key in keys)
+        # as long as it would pass again anywhere: until it has expired, and by the largest leeway of two clocks
+        assert all(400_000 < client.pttl(key) <= 420_000 for key in keys)
 
 
 def test_after_an_outage_the_same_token_is_obeyed(kind) -> None:

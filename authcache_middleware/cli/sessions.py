@@ -34,6 +34,13 @@ def show_sessions(sessions: Sequence[Session], *, as_json: bool) -> None:
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for session in sessions:
         told = (session.address, session.label, session.user_agent)
-        cells = (session.sid, since(session.created_at, now), since(session.expires_at, now), *told)
+        cells = (session.sid, _moment(session.created_at, now), _moment(session.expires_at, now), *told)
         table.add_row(*(Text(printable(cell or "")) for cell in cells))
     console.print(table)
+
+
+def _moment(seconds: float, now: float) -> str:
+    try:
+        return since(seconds, now)
+    except (OverflowError, ValueError, OSError):  # no date that people have
+        return "?"

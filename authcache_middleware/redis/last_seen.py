@@ -44,7 +44,7 @@ class LastSeen:
         found = await self._send(
             "ZRANGE", self._key, "+inf", _score(moment), "BYSCORE", "REV", "LIMIT", 0, limit
         )  # fmt: skip
-        return [subject.decode() for subject in found]
+        return [subject.decode(errors="replace") for subject in found]
 
     async def count(self, moment: float) -> int:
         """``ZCOUNT``: how many were seen since."""

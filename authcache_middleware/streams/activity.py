@@ -20,6 +20,7 @@ __all__ = ["ActivityFlow", "ActivityRow", "SeenUsers", "rows_in"]
 
 _ROWS_OF_AN_ENTRY: Final = 500
 _SECONDS_BETWEEN_TRIMS: Final = 60.0
+_LONGEST_TIME: Final = 1e12
 
 _log = logging.getLogger("authcache_middleware")
 
@@ -89,10 +90,11 @@ class ActivityFlow:
             await self._write(now, all_of_them=all_of_them)
             await self._queue()
             await self._trim(now)
-        except UnavailableError as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the next flush comes
             self._reporter.activity_failures += 1
             if not self._is_told:
-                _log.warning("last activity cannot be written (%s): it is kept, and tried again", exc)
+                why = exc if isinstance(exc, UnavailableError) else type(exc).__name__
+                _log.warning("last activity cannot be written (%s): it is kept, and tried again", why)
             self._is_told = True
         else:
             self._is_told = False
@@ -147,14 +149,21 @@ class ActivityFlow:
 
 def rows_in(fields: Mapping[str, bytes]) -> list[ActivityRow]:
     """The rows of a queue's entry. Raises ``ValueError`` where it is no such entry."""
-    rows: Any = json.loads(fields.get("rows", b""))
+    try:
+        rows: Any = json.loads(fields.get("rows", b""))
+    except RecursionError:
+        raise ValueError("rows: must not be that deep") from None
     if not isinstance(rows, list):
         raise ValueError("rows: must be a list")  # noqa: TRY004 - one error for whatever is wrong with it
     found = []
     for row in rows:
         match row:
-            case [str() as user_id, int() | float() as last_seen, str() | None as alias]:
+            case [str() as user_id, int() | float() as last_seen, str() | None as alias] if _is_time(last_seen):
                 found.append(ActivityRow(user_id, float(last_seen), alias))
             case _:
                 raise ValueError("rows: must be lists of a user, a time and an issuer or null")
     return found
+
+
+def _is_time(number: float) -> bool:
+    return not isinstance(number, bool) and abs(number) <= _LONGEST_TIME  # which no NaN is

@@ -23,7 +23,10 @@ _AT_ONCE: Final = 100
 _LONGEST_WITHOUT_A_LOOK: Final = 15.0
 _PAUSE_IN_AN_OUTAGE: Final = 1.0
 
-_is_id = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?").fullmatch
+_PARTS_END: Final = 2**64
+
+_id_parts = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?").fullmatch
+_is_at_ms = re.compile(r"[0-9]{1,15}").fullmatch
 _is_key = re.compile(r"[\x21-\x7e]{1,200}").fullmatch
 _log = logging.getLogger("authcache_middleware")
 _now = SystemClock.monotonic
@@ -55,7 +58,7 @@ class Following:
     """One reader's way through a stream."""
 
     def __init__(self, connections: Connections, key: str, after: str, until: Callable[[], bool] | None) -> None:
-        if not isinstance(after, str) or (after != NEWEST and _is_id(after) is None):
+        if not isinstance(after, str) or (after != NEWEST and not _is_id(after)):
             raise ValueError('after: must be the id of an event, "0" for all there are, or "$" for those to come')
         self._connections = connections
         self._key = key
@@ -92,13 +95,14 @@ class Following:
             if not await stream.wait(self._at, block_ms=max(1, int(block * 1000))):
                 await here.runtime.sleep(pause)
                 return
-        is_there, entries = await stream.behind(self._at, _AT_ONCE)
+        is_there, entries, last = await stream.behind(self._at, _AT_ONCE)
         if self._must_be_there and not is_there:
-            self._must_be_there = False  # it is said once
             self._found.append(StreamEvent(self._at, "gap", SystemClock.wall()))
-        self._found.extend(_event(entry_id, fields) for entry_id, fields in entries)
-        if entries:
-            self._at, self._must_be_there = entries[-1][0], True
+            # It is said once. A stream that ends before this place would be waited for in vain: it has begun anew.
+            self._at, self._must_be_there = (self._at, False) if entries else (last, last != BEFORE_ALL)
+        for entry_id, fields in entries:
+            self._found.append(_event(entry_id, fields))
+            self._at, self._must_be_there = entry_id, True
         self._look_at = _now() + _LONGEST_WITHOUT_A_LOOK if len(entries) < _AT_ONCE else -math.inf
 
 
@@ -109,9 +113,19 @@ def checked_stream(key: object) -> str:
     return key
 
 
+def _is_id(text: str) -> bool:
+    """Whether it may be an entry's, with others behind it."""
+    parts = _id_parts(text)
+    if parts is None:
+        return False
+    milliseconds, number = int(parts[1]), int(parts[2] or 0)
+    return max(milliseconds, number) < _PARTS_END and milliseconds + number < 2 * (_PARTS_END - 1)
+
+
 def _event(entry_id: str, fields: Mapping[str, str]) -> StreamEvent:
+    """Whatever somebody has written, it is an event: what is no time in it gives way to that of its id."""
     at_ms = fields.get("at_ms", "")
-    if not at_ms.isdecimal():
+    if _is_at_ms(at_ms) is None:
         at_ms = entry_id.partition("-")[0]
     return StreamEvent(
         entry_id,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
-from authcache_middleware.tokens.verifier import TokenVerifier, audience_names, media_types
+from authcache_middleware.tokens.verifier import MAX_LEEWAY, TokenVerifier, audience_names, media_types
 
 __all__ = ["LOGOUT_TYPES", "MAX_AGE", "LogoutOrder", "LogoutRules"]
 
@@ -32,7 +31,8 @@ class LogoutOrder:
     """One session of the subject's; ``None`` means all of them."""
     token_id: str
     good_for: float
-    """Seconds for which the same token would pass again, were it not remembered."""
+    """Seconds for which the same token might pass again, were it not remembered: at any endpoint, whatever its
+    ``max_age`` and its leeway."""
 
 
 @final
@@ -100,7 +100,7 @@ class LogoutRules:
             raise InvalidTokenError("subject")
         rules.refuse_late(min(expires_at, issued_at + self._max_age), now, verifier.leeway)
         rules.refuse_early(rules.numeric_date(claims, "nbf"), issued_at, now, verifier.leeway)
-        good_for = self._max_age + 2 * math.ceil(verifier.leeway)
+        good_for = min(expires_at, issued_at + _LONGEST_AGE) - now + 2 * MAX_LEEWAY  # once for the other's clock
         return LogoutOrder(issuer, subject, session_id if self._by_session else None, token_id, good_for)
 
 

@@ -212,6 +212,11 @@ def test_foreign_values(own, admin) -> None:
     assert said["findings"][0]["what"].startswith("6 of 8 ")
 
 
+def test_a_record_under_a_key_that_is_no_text_is_foreign(own, admin) -> None:
+    admin.set(b"user:\xff\xfe", record(subject="1"))
+    assert names(seen(own.url)) == ["foreign-values"]
+
+
 def test_records_of_another_version(own, admin) -> None:
     admin.set("user:1", record(subject="1", v=2))
     assert names(seen(own.url)) == ["other-version"]

@@ -121,6 +121,13 @@ def test_sessions_are_listed(service, run) -> None:
     assert len(run("sessions", "1", "--json").stdout.splitlines()) == 1
 
 
+def test_a_session_at_a_time_that_no_calendar_has_is_listed(run, client, prefix) -> None:
+    client.hset(prefix.replace("user:", "revoked:") + "1", "+s:a", f"{'9' * 15} {'9' * 12} {{}}")
+    ended = run("sessions", "1")
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[1].split() == ["a", "?", "?"]
+
+
 @pytest.mark.parametrize("arguments", [["revoke", "1"], ["sessions", "1"]])
 def test_where_redis_is_gone_or_holds_something_else_it_says_so(run, client, prefix, arguments) -> None:
     client.set(prefix.replace("user:", "revoked:") + "1", "x")

@@ -90,7 +90,7 @@ def test_of_old_events_as_many_are_kept_as_is_said(run, client, stream) -> None:
 
 
 def test_a_line_is_a_line_whatever_stands_in_it(run, client, stream) -> None:
-    client.xadd(stream, {"type": "x\x1b[2J", "user": "a\nb\u202e", "at_ms": "9" * 30})
+    client.xadd(stream, {"type": "x\x1b[2J", "user": "a\nb\u202e", "at_ms": "9" * 15})
     (line,) = run("watch", "--after", "0", "--count", "1").stdout.splitlines()
     assert line.startswith("? x\\u001b[2J ")
     assert "user=a\\u000ab\\u202e id=" in line

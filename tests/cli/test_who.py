@@ -64,6 +64,12 @@ def test_names_are_shown_without_what_a_terminal_would_obey(run, client, prefix)
     assert "x\\u001b[2J" in run().stdout
 
 
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_can_be(run, client, prefix) -> None:
+    client.zadd(prefix.replace("user:", "seen:"), {b"ada\xff": time.time()})
+    assert json.loads(run("--json").stdout)["online"] == ["ada\ufffd"]
+    assert run().exit_code == 0
+
+
 def test_each_issuer_has_users_of_its_own(run, client, prefix) -> None:
     client.zadd(prefix.replace("user:", "seen:") + "staff", {"ada": time.time()})
     assert json.loads(run("--json").stdout)["online"] == []

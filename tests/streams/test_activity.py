@@ -19,8 +19,9 @@ from authcache_middleware import AsyncAuthCache, AuthCache, ConfigurationError, 
 from authcache_middleware.activity import Activity, ActivityRow
 from authcache_middleware.issuers import Issuer
 from authcache_middleware.queue import AsyncQueue, Queue
+from authcache_middleware.redis.store import RedisStore
 from authcache_middleware.runtime import finish
-from authcache_middleware.streams.activity import rows_in
+from authcache_middleware.streams.activity import ActivityFlow, rows_in
 from authcache_middleware.testing import ManualClock, MemoryStore
 from authcache_middleware.testing.server import EmbeddedServer, free_ports
 
@@ -299,6 +300,75 @@ def test_a_queue_that_is_full_gets_the_rows_when_it_has_room(kind, redis_url, cl
         driver._run(queue.aclose() if kind == "async" else queue.close())
 
 
+def test_another_type_under_the_queues_key_is_an_outage_that_passes(kind, redis_url, client, prefix, caplog) -> None:
+    name, clock, seen = prefix + "q", ManualClock(), prefix.replace("user:", "seen:")
+    client.set(f"queue:{name}", "x")
+    queue = (AsyncQueue if kind == "async" else Queue)(redis_url, name)
+    options = {"load_user": load, "prefix": prefix, "clock": clock, "activity": Activity(queue=queue, flush_every=0.02)}
+    with living(kind, redis_url, **options) as driver:
+        driver.enter("1", now=clock.wall(), lifetime=3600)
+        wait_until(lambda: counts(driver)[1] > 1)
+        assert client.zcard(seen) == 1
+        client.delete(f"queue:{name}")
+        wait_until(lambda: client.xlen(f"queue:{name}"))
+        client.delete(f"queue:{name}")
+        client.set(f"queue:{name}", "x")
+        driver.enter("2", now=clock.wall(), lifetime=3600)
+        with pytest.raises(UnavailableError, match="another type"):
+            driver._run(queue.put({"a": "b"}))
+        driver._run(driver.face.aclose() if kind == "async" else driver.face.close())
+        driver._run(queue.aclose() if kind == "async" else queue.close())
+    assert client.zcard(seen) == 2
+    assert caplog.text.count("cannot be written (another type of value") == 2
+
+
+def test_whatever_fails_in_a_flush_is_counted_and_said_once_without_its_words(
+    kind, redis_url, prefix, caplog, monkeypatch
+) -> None:
+    options = {"load_user": load, "prefix": prefix, "activity": Activity(**NEVER)}
+    said = "a secret"
+    with driven(kind, redis_url, **options) as driver:
+        driver.enter("1")
+
+        async def fail(*_: Any, **__: Any) -> None:
+            raise LookupError(said)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ActivityFlow, "_write", fail)
+            for _ in range(2):
+                flush(driver)
+        assert counts(driver) == (0, 2, 0)
+        flush(driver)
+        assert counts(driver) == (1, 2, 0)
+    assert caplog.text.count("last activity cannot be written (LookupError)") == 1
+    assert "secret" not in caplog.text
+
+
+def test_a_closing_that_fails_closes_the_connections_all_the_same(kind, redis_url, prefix, monkeypatch) -> None:
+    options = {"load_user": load, "prefix": prefix, "activity": Activity(**NEVER)}
+    with driven(kind, redis_url, **options) as driver:
+        driver.enter("1")
+        closed: list[object] = []
+
+        async def close(store: object) -> None:
+            closed.append(store)
+
+        async def fail(*_: Any, **__: Any) -> None:
+            raise LookupError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ActivityFlow, "flush", fail)
+            patched.setattr(RedisStore, "aclose", close)
+            with pytest.raises(LookupError):
+                driver._run(driver.face.aclose()) if kind == "async" else driver.face.close()
+        assert len(closed) == 1
+        driver._run(finished(closed[0])) if kind == "async" else finish(finished(closed[0]))
+
+
+async def finished(store: Any) -> None:
+    await store.aclose()
+
+
 @pytest.mark.parametrize(
     ("argument", "wrong"),
     [
@@ -333,7 +403,24 @@ def test_a_row_shows_no_user() -> None:
     assert "secret" not in repr(ActivityRow("secret", 1.0))
 
 
-@pytest.mark.parametrize("rows", [b"", b"{}", b"[1]", b'[["1"]]', b"[[1, 2, null]]", b'[["1", "2", null]]', b"\xff"])
+ROWS = [
+    b"",
+    b"{}",
+    b"[1]",
+    b'[["1"]]',
+    b"[[1, 2, null]]",
+    b'[["1", "2", null]]',
+    b"\xff",
+    pytest.param(b"[" * 100_000, id="deep"),
+    pytest.param(b'[["1", 1' + b"0" * 400 + b", null]]", id="too large for a float"),
+    pytest.param(b'[["1", 1' + b"0" * 5000 + b", null]]", id="too long for a number"),
+    b'[["1", 1e999, null]]',
+    b'[["1", NaN, null]]',
+    b'[["1", true, null]]',
+]
+
+
+@pytest.mark.parametrize("rows", ROWS)
 def test_what_are_no_rows_is_said_so(rows) -> None:
     with pytest.raises(ValueError):
         rows_in({"rows": rows})

@@ -275,6 +275,39 @@ def test_what_others_wrote_is_passed_on_as_far_as_it_can_be_read(redis_url, clie
     assert event == StreamEvent("1234-5", "promoted", 1.234)
 
 
+@pytest.mark.parametrize("at_ms", ["9" * 400, "9" * 5000, "-5", "", "1e5", "\u0661"])
+def test_an_event_with_a_time_that_is_none_is_told_with_that_of_its_id(kind, redis_url, client, key, at_ms) -> None:
+    add(client, key, 1)
+    (seconds, micros), bad = client.time(), client.xadd(key, {"type": "logout", "user": "2", "at_ms": at_ms}).decode()
+    add(client, key, 3)
+    events = followed(kind, redis_url, key, "0", 3)
+    assert users(events) == ["1", "2", "3"]
+    assert events[1].at == int(bad.partition("-")[0]) / 1000 >= int((seconds + micros / 1e6) * 1000) / 1000
+
+
+def test_behind_an_id_of_the_future_there_is_a_gap_and_then_what_comes(kind, redis_url, client, key) -> None:
+    add(client, key, 1)
+    timer = threading.Timer(0.3, add, (client, key, 2))
+    timer.start()
+    events = followed(kind, redis_url, key, "99999999999999-0", 2)
+    assert [(event.type, event.user_id) for event in events] == [("gap", None), ("logout", "2")]
+    timer.join()
+
+
+def test_a_stream_that_has_begun_anew_with_smaller_ids_is_followed(redis_url, client, key) -> None:
+    client.xadd(key, {"type": "logout", "user": "1"}, id="50-1")
+    following = Following(Connections(BlockingRuntime, redis_url, timeout=2.0), key, "0", None)
+    assert finish(following.next()).user_id == "1"
+    client.delete(key)
+    following._look_at = -math.inf  # some seconds later
+    assert finish(following.next()).type == "gap"
+    client.xadd(key, {"type": "logout", "user": "2"}, id="7-1")
+    assert finish(following.next()).user_id == "2"
+    following._look_at = -math.inf
+    client.xadd(key, {"type": "logout", "user": "3"}, id="7-2")
+    assert finish(following.next()).user_id == "3"
+
+
 def test_following_survives_a_server_that_is_away(kind, key, caplog) -> None:
     (port,) = free_ports(1)
     with EmbeddedServer(port) as own:
@@ -312,7 +345,11 @@ def test_no_user_stands_in_a_repr() -> None:
     assert "secret" not in repr(StreamEvent("1-0", "logout", 1.0, user_id="secret", sid="secret"))
 
 
-@pytest.mark.parametrize("after", ["x", "", "1-", "-", 5])
+MOST = f"{2**64 - 1}-{2**64 - 1}"
+"""The last id there can be: nothing comes behind it."""
+
+
+@pytest.mark.parametrize("after", ["x", "", "1-", "-", 5, str(2**64), f"1-{2**64}", MOST, "9" * 21])
 def test_a_place_that_cannot_be_is_refused(redis_url, key, after) -> None:
     with pytest.raises(ValueError, match=r"^after: "):
         next(EventStream(redis_url, key).events(after))

@@ -115,12 +115,13 @@ def test_what_is_no_batch_is_parked_and_the_others_go_on(kind, redis_url, client
     saved: list[str] = []
     queue.put({"type": "activity", "rows": "nonsense"})
     queue.put({"other": "x"})
+    queue.put({"type": "activity", "rows": "[" * 100_000})
     put(queue, ("1", 10.0))
     until = lambda: is_empty(queue)  # noqa: E731
     assert work(kind, redis_url, name, lambda rows: saved.extend(row.user_id for row in rows), until) == 1
     assert saved == ["1"]
     reasons = [fields[b"parked:reason"] for _, fields in client.xrange(f"parked:{name}")]
-    assert reasons == [b"malformed", b"malformed"]
+    assert reasons == [b"malformed"] * 3
 
 
 def test_a_saved_batch_that_cannot_be_acknowledged_comes_again(kind, name, caplog) -> None:

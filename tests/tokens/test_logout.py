@@ -8,7 +8,7 @@ from forgeries import ALGORITHMS, NOW, cases, options, seed_of_this_run
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens.logout import LogoutRules
-from authcache_middleware.tokens.verifier import TokenVerifier
+from authcache_middleware.tokens.verifier import MAX_LEEWAY, TokenVerifier
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 CLAIMS = {
@@ -45,7 +45,7 @@ def reason(token: str, rules: LogoutRules | None = None, by: TokenVerifier | Non
 def test_what_one_asks_for(family) -> None:
     order = LogoutRules(max_age=60).read(verifier(family), logout_token(family), NOW)
     assert (order.issuer, order.subject, order.session_id, order.token_id) == (ISSUER, "ada", "s1", "one")
-    assert order.good_for == 60 + 2 * LEEWAY
+    assert order.good_for == 120 + 2 * MAX_LEEWAY
     assert LogoutRules().read(verifier(), logout_token(sid=...), NOW).session_id is None
     assert LogoutRules().read(verifier(), logout_token(sub=...), NOW).subject is None
     assert "ada" not in repr(order)
@@ -185,3 +185,10 @@ def test_a_logout_token_is_never_an_access_token(family, typ) -> None:
         with pytest.raises(InvalidTokenError) as refused:
             access.verify(logout_token(family, {"typ": typ}, **changes), NOW)
         assert refused.value.reason == ("claims" if typ in ("JWT", "at+jwt") else "typ")
+
+
+@pytest.mark.parametrize(("lives", "good_for"), [(-LEEWAY + 1, 0), (3600, 3600), (10**6, 24 * 3600)])
+def test_it_is_remembered_for_as_long_as_any_endpoint_would_take_it(lives, good_for) -> None:
+    """Not as long as this one would: another may have a longer ``max_age``, or a longer leeway."""
+    order = LogoutRules(max_age=60).read(verifier(), logout_token(exp=int(NOW) + lives), NOW)
+    assert order.good_for == pytest.approx(int(NOW) - NOW + (good_for or lives) + 2 * MAX_LEEWAY)

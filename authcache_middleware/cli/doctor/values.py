@@ -75,7 +75,8 @@ def _record(owner: bytes, packed: bytes) -> Verdict:
     if version != VERSION:
         return "version"
     # with several issuers an alias stands before the subject
-    return "ours" if isinstance(subject, str) and f":{owner.decode()}".endswith(f":{subject}") else "foreign"
+    name = owner.decode(errors="replace")
+    return "ours" if isinstance(subject, str) and f":{name}".endswith(f":{subject}") else "foreign"
 
 
 def _revocations(line: Line, prefix: str) -> Iterator[Verdict]:
