@@ -12,7 +12,7 @@ class CommandProxy(StallingProxy):
     """``refused``: commands it answers with an error itself. ``hangs_up``: it closes the connection at those instead.
 
     ``keeps_messages``: what comes without having been asked for is dropped. ``instead``: texts in answers, and what
-    stands there for them.
+    stands there for them. ``answers``: what it answers to a command itself.
     """
 
     def __init__(
@@ -23,9 +23,11 @@ class CommandProxy(StallingProxy):
         hangs_up: bool = False,
         keeps_messages: bool = False,
         instead: Mapping[str, str] | None = None,
+        answers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(target_port)
-        self._refused = {name.encode() for name in refused}
+        self._answers = {name.encode(): answer.encode() for name, answer in (answers or {}).items()}
+        self._answers |= {name.encode(): b"-ERR unknown command" for name in refused}
         self._hangs_up = hangs_up
         self._keeps_messages = keeps_messages
         self._instead = {old.encode(): new.encode() for old, new in (instead or {}).items()}
@@ -37,10 +39,10 @@ class CommandProxy(StallingProxy):
             while True:
                 words = await _value(reader)
                 parts = words[1:] if isinstance(words, list) else []
-                if direction == UP and parts and _body(parts[0]).upper() in self._refused:
+                if direction == UP and parts and (answer := self._answers.get(_body(parts[0]).upper())):
                     if self._hangs_up:
                         raise ConnectionResetError
-                    back.write(b"-ERR unknown command\r\n")
+                    back.write(answer + b"\r\n")
                 elif self._keeps_messages and direction != UP and parts and _body(parts[0]) == b"message":
                     continue
                 else:

@@ -217,6 +217,35 @@ def test_a_record_under_a_key_that_is_no_text_is_foreign(own, admin) -> None:
     assert names(seen(own.url)) == ["foreign-values"]
 
 
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("HELLO", ":1"),
+        ("INFO", ":1"),
+        ("INFO", "$-1"),
+        ("TIME", "*1\r\n$1\r\n1"),
+        ("TIME", "*2\r\n$1\r\n1\r\n$1\r\nx"),
+        ("TIME", "+OK"),
+        ("SCAN", "*1\r\n$1\r\n0"),
+        ("SCAN", "*2\r\n$1\r\n0\r\n*1\r\n:1"),
+        ("TYPE", ":1"),
+        ("GETRANGE", ":1"),
+        ("HGETALL", "*1\r\n$1\r\n0"),
+        ("HGETALL", "*2\r\n$1\r\n0\r\n:1"),
+        ("SUBSCRIBE", "+OK"),
+        ("PING", "$4\r\npong"),
+        ("PING", "*0"),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_finding(own, admin, command, answer) -> None:
+    admin.set("user:1", record(subject="1"))
+    admin.hset("revoked:1", "before", "1")
+    with CommandProxy(own.port, answers={command: answer}) as proxy:
+        said = seen(proxy.url)
+    (finding,) = (each for each in said["findings"] if each["name"] == "odd-answer")
+    assert f" {command} " in finding["what"]
+
+
 def test_records_of_another_version(own, admin) -> None:
     admin.set("user:1", record(subject="1", v=2))
     assert names(seen(own.url)) == ["other-version"]

@@ -13,10 +13,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from authcache_middleware.cli.doctor.findings import FINDINGS, Finding, Unknown
+from authcache_middleware.cli.doctor.findings import FINDINGS, Finding, Unknown, found
 from authcache_middleware.cli.doctor.hearing import hearing
 from authcache_middleware.cli.doctor.host import Host, clock, eviction, greeting, kind
-from authcache_middleware.cli.doctor.line import Line, NoAnswerError, Server
+from authcache_middleware.cli.doctor.line import Line, NoAnswerError, OddAnswerError, Server
 from authcache_middleware.cli.doctor.rights import rights
 from authcache_middleware.cli.doctor.values import values
 from authcache_middleware.runtime import Clock, SystemClock
@@ -88,6 +88,8 @@ def examine(asked: Asked, *, within: float = _LONGEST) -> Examined:
                 _look(server, line, asked, examined)
         except NoAnswerError as exc:
             examined.no_answer = exc.reason
+        except OddAnswerError as exc:
+            examined.add(found("odd-answer", command=exc.command))
         except Exception as exc:  # noqa: BLE001 - it is raised again below
             failed.append(exc)
 
@@ -99,8 +101,8 @@ def examine(asked: Asked, *, within: float = _LONGEST) -> Examined:
         raise failed[0]
     seconds = time.monotonic() - began
     if thread.is_alive():
-        found, unknown = list(examined.findings), list(examined.unknown)
-        return Examined(server.name, examined.host, found, unknown, seconds, "no answer in time")
+        seen, unknown = list(examined.findings), list(examined.unknown)
+        return Examined(server.name, examined.host, seen, unknown, seconds, "no answer in time")
     examined.seconds = seconds
     return examined
 

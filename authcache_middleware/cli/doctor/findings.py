@@ -52,6 +52,10 @@ FINDINGS: Final = MappingProxyType(
             "HELLO is refused: clients that speak RESP3 cannot connect this way.",
             "Give the services the URL, for which RESP2 is spoken, or a client made with protocol=2.",
         ),
+        "odd-answer": (
+            "The answer to {command} is none that a server gives: something in between answers itself.",
+            "Connect to the server itself. What comes after this question was not looked at.",
+        ),
         "client-refused": (
             "CLIENT is refused ({step}), as by a proxy: this process's memory stays off.",
             "Connect to the server itself, or set max_staleness=0.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, Self, final
 
@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 
 from authcache_middleware.redis.wire import wire_settings
 
-__all__ = ["Line", "NoAnswerError", "RefusedError", "Server"]
+__all__ = ["Line", "NoAnswerError", "OddAnswerError", "RefusedError", "Server"]
 
 _ANSWER_WAIT: Final = 1.0
 _SHORTEST_WAIT: Final = 0.01
@@ -38,6 +38,14 @@ class RefusedError(Exception):
         super().__init__(code)
         self.lacking = lacking
         self.code = code
+
+
+class OddAnswerError(Exception):
+    """What answers to ``command`` has not the shape of a server's answer."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(command)
+        self.command = command
 
 
 @final
@@ -86,10 +94,11 @@ class Line:
             self._connection.connect()
 
     def ask(self, *command: str | bytes | int) -> Any:
-        """The answer, as it comes over the wire; raises ``RefusedError`` and ``NoAnswerError``."""
+        """The answer, as it comes over the wire; raises ``RefusedError``, ``NoAnswerError`` and ``OddAnswerError``."""
         self.send(*command)
         with _translated_errors():
-            return self._connection.read_response()
+            answer = self._connection.read_response()
+        return _shaped(command, answer)
 
     def ask_all(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
         """The answers to many commands in one round trip; raises the first refusal there is among them."""
@@ -100,10 +109,11 @@ class Line:
             self._connection.send_packed_command(self._connection.pack_commands(commands))
         answers: list[Any] = []
         refused: RefusedError | None = None
-        for _ in commands:
+        for command in commands:
             try:
                 with _translated_errors():
-                    answers.append(self._connection.read_response())
+                    answer = self._connection.read_response()
+                answers.append(_shaped(command, answer))
             except RefusedError as exc:  # the answers to the others come all the same
                 refused = refused or exc
         if refused is not None:
@@ -117,11 +127,12 @@ class Line:
             self._connection.send_command(*command)
 
     def read(self) -> Any:
-        """The next message; raises ``NoAnswerError`` where none comes."""
+        """The next message or the answer to a ``PING``; raises ``NoAnswerError`` where none comes."""
         with _translated_errors():
             if not self._connection.can_read(timeout=min(_ANSWER_WAIT, max(self._server.left, _SHORTEST_WAIT))):
                 raise NoAnswerError("TimeoutError")
-            return self._connection.read_response()
+            message = self._connection.read_response()
+        return _shaped(["PING"], message)
 
     def _look_at_the_time(self) -> None:
         if self._server.left <= 0:
@@ -133,6 +144,39 @@ class Line:
     def __exit__(self, *_exc: object) -> None:
         with suppress(Exception):  # it was lost already
             self._connection.disconnect()
+
+
+def _is_scan(answer: Any) -> bool:
+    return isinstance(answer, list) and len(answer) == 2 and isinstance(answer[0], bytes) and _is_texts(answer[1])  # noqa: PLR2004
+
+
+def _is_texts(answer: Any) -> bool:
+    return isinstance(answer, list) and all(isinstance(each, bytes) for each in answer)
+
+
+def _is_text(answer: Any) -> bool:
+    return isinstance(answer, bytes)
+
+
+# Of the commands whose answers are read: what they must be.
+_SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "HELLO": lambda answer: isinstance(answer, list),
+    "INFO": _is_text,
+    "CONFIG": lambda answer: isinstance(answer, list),
+    "TIME": lambda answer: _is_texts(answer) and len(answer) == 2 and all(map(bytes.isdigit, answer)),  # noqa: PLR2004
+    "SCAN": _is_scan,
+    "TYPE": _is_text,
+    "GETRANGE": _is_text,
+    "HGETALL": lambda answer: _is_texts(answer) and len(answer) % 2 == 0,
+    "SUBSCRIBE": lambda answer: isinstance(answer, list),
+    "PING": lambda answer: isinstance(answer, list) and len(answer) >= (3 if answer[:1] == [b"message"] else 1),
+}
+
+
+def _shaped(command: Sequence[str | bytes | int], answer: Any) -> Any:
+    if not _SHAPES.get(str(command[0]), lambda _: True)(answer):
+        raise OddAnswerError(str(command[0]))
+    return answer
 
 
 @contextmanager
