@@ -166,8 +166,10 @@ class AsyncClusterClient(_OverClient):
         others = self._ask_these_alone(alive)
         try:
             async with at_most(_LEARN_WITHIN):
+                had_map = self.is_ready()
                 await self._client.initialize()  # here, where there is more time than for a command
-                await self._client.nodes_manager.initialize()
+                if had_map:  # else it has just asked for it
+                    await self._client.nodes_manager.initialize()
         finally:
             self._put_back(others)
             manager = self._client.nodes_manager

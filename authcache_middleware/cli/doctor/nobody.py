@@ -11,7 +11,7 @@ __all__ = ["nobodys_key", "pattern_of"]
 
 _MOST_TRIES: Final = 500
 _MARK: Final = "\x00doctor:"  # no subject holds a control character
-_ELSEWHERE: Final = frozenset({"MovedError", "AskError"})
+_ELSEWHERE: Final = frozenset({"MovedError", "AskError", "MOVED", "ASK"})  # as newer and older redis-py have it
 
 
 def nobodys_key(line: Line, prefix: str) -> str:
