@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Claims", "read_only"]
+__all__ = ["Claims", "claims_of", "read_only"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -47,6 +47,43 @@ class Claims(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Claims: {', '.join(sorted(self.members))}>"
+
+
+class _Unsealed(Claims):
+    """Claims while they are made: the constructor of a frozen class takes five times as long."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+
+def claims_of(
+    members: Mapping[str, Any],
+    *,
+    subject: str,
+    issuer: str | None,
+    expires_at: float,
+    issued_at: float | None,
+    token_id: str | None,
+    session_id: str | None,
+    scopes: tuple[str, ...],
+    roles: tuple[str, ...],
+) -> Claims:
+    """The same as ``Claims`` makes, for every token that is verified."""
+    made: Any = _Unsealed.__new__(_Unsealed)
+    made.subject = subject
+    made.issuer = issuer
+    made.expires_at = expires_at
+    made.issued_at = issued_at
+    made.token_id = token_id
+    made.session_id = session_id
+    made.scopes = scopes
+    made.members = members
+    made.roles = roles
+    made.opaque_id = None
+    made.__class__ = Claims
+    sealed: Claims = made
+    return sealed
 
 
 _NESTED = frozenset({dict, list})

@@ -13,12 +13,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens.material import FAMILIES, PreparedKey, PublicKey, misfit, read_key
 
-__all__ = ["MAX_KID", "Key", "KeySet", "KeySource", "Keys", "NamedKey", "NoKeys", "allowed_algorithms", "key_name"]
+__all__ = [
+    "MAX_KID",
+    "ChosenKey",
+    "Key",
+    "KeySet",
+    "KeySource",
+    "Keys",
+    "NamedKey",
+    "NoKeys",
+    "allowed_algorithms",
+    "key_name",
+]
 
 MAX_KID = 256
 """The longest ``kid``, in characters."""
@@ -28,7 +40,15 @@ Key: TypeAlias = str | bytes | PublicKey | Mapping[str, Any]
 Keys: TypeAlias = Key | Sequence[Key]
 """One key; a JWK set; a mapping of ``kid`` to key; or a list of any of these."""
 
-_Chosen: TypeAlias = tuple[Algorithm, PreparedKey]
+
+class ChosenKey(NamedTuple):
+    """A key, bound to the algorithm that it verifies with."""
+
+    algorithm: Algorithm
+    key: PreparedKey
+    """Ready for ``algorithm.verify``."""
+    signature_length: int | None
+    """Of each of its signatures, where OpenSSL would take another."""
 
 
 class NamedKey(NamedTuple):
@@ -86,8 +106,8 @@ class KeySet:
 
     def _hold(self, read: Iterable[NamedKey], allowed: Mapping[str, Algorithm]) -> None:
         self.algorithms = frozenset(allowed)
-        self._by_name: dict[tuple[str, str | None], _Chosen] = {}
-        self._nameless: dict[str, _Chosen] = {}
+        self._by_name: dict[tuple[str, str | None], ChosenKey] = {}
+        self._nameless: dict[str, ChosenKey] = {}
         serving: dict[str, list[tuple[str | None, PreparedKey]]] = {name: [] for name in allowed}
         for key in read:
             for name in key.serves:
@@ -101,8 +121,8 @@ class KeySet:
         """These keys: they do not change. See ``KeySource``."""
         return self
 
-    def choose(self, algorithm: str, kid: str | None) -> tuple[Algorithm, PreparedKey]:
-        """The key for a token with this ``alg`` and ``kid`` (``None``: it has none), ready for ``verify``.
+    def choose(self, algorithm: str, kid: str | None) -> ChosenKey:
+        """The key for a token with this ``alg`` and ``kid`` (``None``: it has none).
 
         Raises ``InvalidTokenError`` (``key``) where no key, or more than one, could be meant.
         """
@@ -121,7 +141,7 @@ class KeySet:
 
     def _enter(self, name: str, algorithm: Algorithm, rivals: list[tuple[str | None, PreparedKey]]) -> None:
         for kid, prepared in rivals:
-            chosen = (algorithm, prepared)
+            chosen = ChosenKey(algorithm, prepared, _signature_length(prepared))
             if kid is not None:
                 self._by_name[name, kid] = chosen
             elif len(rivals) == 1:
@@ -133,7 +153,8 @@ class KeySet:
 
     def __repr__(self) -> str:
         return (
-            f"<KeySet: {len({id(key) for _, key in self._by_name.values()})} for {', '.join(sorted(self.algorithms))}>"
+            f"<KeySet: {len({id(chosen.key) for chosen in self._by_name.values()})}"
+            f" for {', '.join(sorted(self.algorithms))}>"
         )
 
 
@@ -165,6 +186,11 @@ def allowed_algorithms(algorithms: Iterable[str]) -> dict[str, Algorithm]:
         raise ConfigurationError("algorithms", "must be of one family: HS*, RS* and PS*, ES*, or EdDSA")
     known = get_default_algorithms()
     return {name: known[name] for name in names}
+
+
+def _signature_length(key: PreparedKey) -> int | None:
+    # RFC 8017, section 8.1.2: as long as the modulus. OpenSSL takes a PSS signature without its leading zeros.
+    return (key.key_size + 7) // 8 if isinstance(key, RSAPublicKey) else None
 
 
 def _flatten(keys: object, allowed: Mapping[str, Algorithm]) -> Iterator[tuple[str | None, object]]:

@@ -17,13 +17,24 @@ from typing import Any, Final, NamedTuple
 
 from authcache_middleware.errors import InvalidTokenError
 
-__all__ = ["MAX_HEADER", "MAX_TOKEN", "CompactToken", "is_opaque", "parse_object", "split_token"]
+__all__ = [
+    "MAX_HEADER",
+    "MAX_TOKEN",
+    "MOST_HEADERS",
+    "CompactToken",
+    "cut_token",
+    "is_opaque",
+    "parse_object",
+    "read_header",
+    "split_token",
+]
 
 MAX_TOKEN = 8 * 1024
 """The longest token that is looked at, in characters."""
 MAX_HEADER = 1024
 """The longest encoded header that is looked at, in characters."""
-_MOST_HEADERS: Final = 64
+MOST_HEADERS: Final = 64
+"""How many headers are remembered."""
 
 
 class CompactToken(NamedTuple):
@@ -43,6 +54,15 @@ def split_token(token: str) -> CompactToken:
     Raises ``InvalidTokenError``: ``oversized``, ``malformed`` (not three segments of canonical base64url) or
     ``header`` (not one strict JSON object).
     """
+    header, signed, signature, claims_json = cut_token(token)
+    return CompactToken(read_header(header), signed, signature, claims_json)
+
+
+def cut_token(token: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """The same parts, but for the header, which is left encoded: ``read_header`` decodes it.
+
+    Raises ``InvalidTokenError``: ``oversized`` or ``malformed``.
+    """
     if len(token) > MAX_TOKEN:
         raise InvalidTokenError("oversized")
     octets = token.encode("ascii", "replace")  # by "?", which is none of the characters
@@ -50,10 +70,19 @@ def split_token(token: str) -> CompactToken:
     header, _, claims = signed.partition(b".")
     if len(header) > MAX_HEADER:
         raise InvalidTokenError("oversized")
-    # Decoded all three before any is read: where one is not canonical, none of them counts. That there are no more
-    # dots, and no other characters, is found by the decoder, which looks at each of them anyway.
-    decoded_header, decoded_claims, decoded_signature = _decode(header), _decode(claims), _decode(signature)
-    return CompactToken(_read_header(decoded_header), signed, decoded_signature, decoded_claims)
+    # That there are no more dots, and no other characters, is found by the decoder, which looks at each of them anyway.
+    claims_json = _decode(claims)
+    return header, signed, _decode(signature), claims_json
+
+
+@lru_cache(MOST_HEADERS)
+def read_header(encoded: bytes) -> Mapping[str, Any]:
+    """The header that a segment is, after the others were decoded: where one is not canonical, none of them counts.
+
+    Of most issuers every token has the same header, so it is read once. Raises ``InvalidTokenError``: ``malformed`` or
+    ``header``.
+    """
+    return MappingProxyType(parse_object(_decode(encoded), "header"))
 
 
 def is_opaque(token: str) -> bool:
@@ -83,10 +112,10 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
         if end != len(document):
             members = None
         # Before the brackets are counted, a look whether there is any but the first: it costs a twentieth.
-        if (b"[" in text or text.rfind(b"{") > 0) and text.count(b"[") + text.count(b"{") > _MAX_DEPTH:
+        if ("[" in document or document.rfind("{") > 0) and document.count("[") + document.count("{") > _MAX_DEPTH:
             members = None if _is_deep(members) else members
         # Strict UTF-8 has no surrogates, so that only an escape can bring one in.
-        if b"\\" in text and b"\\u" in text:
+        if "\\u" in document:
             json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         members = None
@@ -105,12 +134,6 @@ def _has_header(token: str) -> bool:
         return isinstance(json.loads(b64decode(header.rstrip("=") + "==", altchars=b"-_")), dict)
     except (ValueError, RecursionError):
         return False
-
-
-@lru_cache(_MOST_HEADERS)
-def _read_header(text: bytes) -> Mapping[str, Any]:
-    """Of most issuers every token has the same header, so it is read once."""
-    return MappingProxyType(parse_object(text, "header"))
 
 
 _WHITESPACE = " \t\n\r"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache, partial
 from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.tokens import rules
-from authcache_middleware.tokens.claims import Claims, read_only
+from authcache_middleware.tokens.claims import Claims, claims_of, read_only
 from authcache_middleware.tokens.keys import MAX_KID, Keys, KeySet, KeySource, NoKeys
 from authcache_middleware.tokens.profiles import (
     RFC9068_TYP,
@@ -20,7 +19,7 @@ from authcache_middleware.tokens.profiles import (
     refuse_unlike_rfc9068,
 )
 from authcache_middleware.tokens.remote import RemoteKeys, UnknownKeyError
-from authcache_middleware.tokens.strict import parse_object, split_token
+from authcache_middleware.tokens.strict import MOST_HEADERS, cut_token, parse_object, read_header, split_token
 
 __all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier", "audience_names", "media_types"]
 
@@ -75,6 +74,8 @@ class TokenVerifier:
         profile: Profile = "jwt",
     ) -> None:
         self.keys: KeySource = keys if isinstance(keys, RemoteKeys | NoKeys) else KeySet(keys, algorithms)
+        # Nothing that it looks at changes, so that of the headers that pass, which are few, each is looked at once.
+        self._judge_header = lru_cache(MOST_HEADERS)(partial(_judge_header, self.keys.algorithms))
         self.issuer = None if issuer is None else _name("issuer", issuer)
         self.audiences = _audiences(audience)
         self.leeway = _seconds("leeway", leeway, most=MAX_LEEWAY)
@@ -154,16 +155,8 @@ class TokenVerifier:
 
     def open(self, token: str, types: frozenset[str | None]) -> dict[str, Any]:
         """The claims of a token of one of these media types, as one of our keys has signed them, not yet looked at."""
-        header, signed, signature, claims_json = split_token(token)
-        if not header.keys().isdisjoint(_REFUSED_HEADER):
-            raise InvalidTokenError("header")
-        _check_typ(header, types)
-        algorithm = header.get("alg")
-        if not isinstance(algorithm, str) or algorithm not in self.keys.algorithms:
-            raise InvalidTokenError("algorithm")
-        kid = header.get("kid")
-        if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
-            raise InvalidTokenError("key")
+        header, signed, signature, claims_json = cut_token(token)
+        algorithm, kid = self._judge_header(types, header)
         self._verify_signature(algorithm, kid, signed, signature)
         return parse_object(claims_json, "claims")
 
@@ -172,11 +165,8 @@ class TokenVerifier:
         try:
             if keys is None:
                 raise InvalidTokenError("key")
-            chosen, key = keys.choose(algorithm, kid)
-            # RFC 8017, section 8.1.2: as long as the modulus. OpenSSL takes a PSS signature without its leading zeros.
-            if isinstance(key, RSAPublicKey) and len(signature) != (key.key_size + 7) // 8:
-                raise InvalidTokenError("signature")
-            if not chosen.verify(signed, key, signature):
+            chosen, key, length = keys.choose(algorithm, kid)
+            if (length is not None and len(signature) != length) or not chosen.verify(signed, key, signature):
                 raise InvalidTokenError("signature")
         except InvalidTokenError as refused:
             # A token that names its key means that one. Any other may have been signed by a key that has no name, or
@@ -190,7 +180,7 @@ class TokenVerifier:
 
         Of who has signed it, it knows nothing.
         """
-        if not claims.keys().isdisjoint(_REFUSED_CLAIMS):
+        if not _REFUSED_CLAIMS.isdisjoint(claims):
             raise InvalidTokenError("claims")
         for name in self.required:
             if claims.get(name) is None:
@@ -213,7 +203,17 @@ class TokenVerifier:
         started = now + self.leeway if issued_at is None else issued_at
         if not expires_at - started <= self.max_lifetime:
             raise InvalidTokenError("lifetime")
-        read = Claims(subject, issuer, expires_at, issued_at, token_id, session_id, scopes, read_only(claims), roles)
+        read = claims_of(
+            read_only(claims),
+            subject=subject,
+            issuer=issuer,
+            expires_at=expires_at,
+            issued_at=issued_at,
+            token_id=token_id,
+            session_id=session_id,
+            scopes=scopes,
+            roles=roles,
+        )
         return read, not_before
 
     def subject_of(self, claims: Mapping[str, Any]) -> str | None:
@@ -240,6 +240,21 @@ def audience_names(argument: str, audience: str | Iterable[str]) -> frozenset[st
     if not audiences:
         raise ConfigurationError(argument, "must name at least one; None takes only tokens without aud")
     return audiences
+
+
+def _judge_header(algorithms: frozenset[str], types: frozenset[str | None], encoded: bytes) -> tuple[str, str | None]:
+    """The ``alg`` and ``kid`` of a header that asks for nothing we refuse."""
+    header = read_header(encoded)
+    if not header.keys().isdisjoint(_REFUSED_HEADER):
+        raise InvalidTokenError("header")
+    _check_typ(header, types)
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise InvalidTokenError("algorithm")
+    kid = header.get("kid")
+    if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
+        raise InvalidTokenError("key")
+    return algorithm, kid
 
 
 def _check_typ(header: Mapping[str, Any], types: frozenset[str | None]) -> None:

@@ -203,7 +203,8 @@ def test_the_callers_jwk_may_change_afterwards(jwk, ec_key):
 
 
 def test_keys_are_prepared_for_their_algorithm(rsa_key):
-    algorithm, key = KeySet(rsa_key.public_key(), ["RS256"]).choose("RS256", None)
+    algorithm, key, length = KeySet(rsa_key.public_key(), ["RS256"]).choose("RS256", None)
     signature = algorithm.sign(b"text", rsa_key)
     assert algorithm.verify(b"text", key, signature)
+    assert len(signature) == length
     assert isinstance(key, rsa.RSAPublicKey)
