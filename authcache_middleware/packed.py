@@ -1,14 +1,46 @@
-"""A bounded map of bytes, for very many entries: nothing in it is walked by the garbage collector."""
+"""For very many entries: plain data as bytes, and a bounded map of them, which no garbage collection walks."""
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar, final
+import marshal
+from collections.abc import Mapping
+from typing import Any, Final, Generic, TypeVar, final
 
-__all__ = ["PackedMap"]
+from authcache_middleware.tokens.claims import read_only
+
+__all__ = ["PackedMap", "pack", "thawed", "unpack"]
 
 K = TypeVar("K", bound=str | bytes)
 
 _ENTRIES_OF_A_SHARD: Final = 8192
+
+
+def pack(fields: Mapping[str, Any], *others: Any) -> bytes:
+    """Plain read-only data as bytes, for this process alone; in ``others`` there is no read-only mapping.
+
+    By ``marshal``, which takes a third of the time of anything else, and reads only what was written here.
+    """
+    try:
+        return marshal.dumps((dict(fields), others))
+    except ValueError:  # it knows no read-only mapping; few hold another
+        return marshal.dumps((thawed(fields), others))
+
+
+def unpack(packed: bytes) -> tuple[Mapping[str, Any], tuple[Any, ...]]:
+    """The fields that ``pack`` was given, and the others."""
+    fields, others = marshal.loads(packed)  # noqa: S302 - written here, and never out of our hands
+    return read_only(fields), others
+
+
+def thawed(value: Any) -> Any:
+    """A copy in plain ``dict`` and ``list``."""
+    match value:
+        case Mapping():
+            return {name: thawed(inner) for name, inner in value.items()}
+        case tuple():
+            return [thawed(inner) for inner in value]
+        case _:
+            return value
 
 
 @final

@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import gc
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authcache_middleware import packed as packed_module
-from authcache_middleware.packed import PackedMap
+from authcache_middleware.packed import PackedMap, pack, thawed, unpack
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(tuple) | st.dictionaries(st.text(), inner, max_size=3).map(MappingProxyType)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), plain, max_size=4).map(MappingProxyType), st.integers(), st.text())
+def test_what_was_packed_comes_back_the_same_and_read_only(fields, number, text) -> None:
+    back, others = unpack(pack(fields, number, text, {"until": number}))
+    assert (back, others) == (fields, (number, text, {"until": number}))
+    assert _forms(back) == _forms(fields)
+
+
+def _forms(value: object) -> object:
+    """The very types, all through."""
+    if isinstance(value, MappingProxyType):
+        return MappingProxyType, {name: _forms(inner) for name, inner in value.items()}
+    return (tuple, [_forms(inner) for inner in value]) if isinstance(value, tuple) else type(value)
+
+
+def test_a_thawed_copy_can_be_changed_and_changes_nothing() -> None:
+    value = MappingProxyType({"tags": ("a", MappingProxyType({"deep": 1}))})
+    copy = thawed(value)
+    copy["tags"][1]["deep"] = 2
+    copy["tags"].append("b")
+    assert value == MappingProxyType({"tags": ("a", MappingProxyType({"deep": 1}))})
 
 
 @given(

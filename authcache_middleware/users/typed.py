@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from authcache_middleware.packed import thawed
 from authcache_middleware.users.user import User
 
 __all__ = ["UserFactory", "UserType", "user_factory"]
@@ -29,7 +30,7 @@ def user_factory(user_type: UserType[UserT] | None) -> UserFactory[UserT]:
     if user_type is None:
         return cast("UserFactory[UserT]", User)
     make = _maker(user_type)
-    return lambda _subject, fields: make(_thawed(fields))
+    return lambda _subject, fields: make(thawed(fields))
 
 
 def _maker(user_type: UserType[UserT]) -> Callable[[dict[str, Any]], UserT]:
@@ -45,14 +46,3 @@ def _maker(user_type: UserType[UserT]) -> Callable[[dict[str, Any]], UserT]:
 
             return lambda fields: msgspec.convert(fields, user_type)
     return cast("Callable[[dict[str, Any]], UserT]", user_type)
-
-
-def _thawed(value: Any) -> Any:
-    """A copy of plain ``dict`` and ``list``: a record's own containers are shared by every request."""
-    match value:
-        case Mapping():
-            return {name: _thawed(inner) for name, inner in value.items()}
-        case tuple():
-            return [_thawed(inner) for inner in value]
-        case _:
-            return value

@@ -93,6 +93,16 @@ def test_what_is_not_known_of_sessions_stays_unknown(sessions) -> None:
         assert reread_record(repack_record(read(packed))).revocations.sessions == sessions
 
 
+@pytest.mark.parametrize("user", [None, {}, {"id": 42, "tags": ["a", {"deep": [1]}], "none": None}])
+@pytest.mark.parametrize("revocations", [NO_REVOCATIONS, Revocations(7, {"t:one": 9}, {"s:two": 11})])
+def test_a_record_that_was_read_is_the_same_once_packed_and_unpacked(user, revocations) -> None:
+    known = read(pack_record(record(user, revocations)))
+    again = reread_record(repack_record(known))
+    assert again == known
+    assert (again.revocations is NO_REVOCATIONS) == (known.revocations is NO_REVOCATIONS)
+    assert user is None or type(again.user) is types.MappingProxyType
+
+
 def test_a_record_of_one_who_has_never_heard_of_sessions_can_be_read() -> None:
     assert read(shape(sessions=...)).revocations.sessions is None
 
