@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypedDict, cast
+from typing import Any, TypeAlias, TypedDict
 
 from authcache_middleware.errors import ConfigurationError, InsufficientScopeError, MissingTokenError
 from authcache_middleware.runtime import is_async_callable
@@ -59,11 +59,11 @@ class Needs:
 
     def refuse(self, user: object, auth: Credentials) -> None:
         """Returns for those who may enter; raises ``InsufficientScopeError`` for others (RFC 6750, section 3.1)."""
-        if not _grants(auth.scopes, self.scopes, self.any_scope):
+        if (self.scopes or self.any_scope) and not _grants(auth.scopes, self.scopes, self.any_scope):
             # A client that asks for all of these gets in.
             raise InsufficientScopeError(*dict.fromkeys((*self.scopes, *(self.any_scope or ()))))
         # No scope is named from here on: none would help.
-        if not _grants(auth.roles, self.roles, self.any_role):
+        if (self.roles or self.any_role) and not _grants(auth.roles, self.roles, self.any_role):
             raise InsufficientScopeError(reason="role")
         if self.allows is not None and self.allows(user, auth) is not True:
             raise InsufficientScopeError(reason="rule")
@@ -90,7 +90,8 @@ def authorise(request: Mapping[str, Any], user_key: str, auth_key: str, needs: N
     if auth is NO_CREDENTIALS or isinstance(user, AnonymousUser):
         raise MissingTokenError
     needs.refuse(user, auth)
-    return cast("User", user)  # or the application's own type, which a scope cannot tell
+    known: User = user  # or of the application's own type, which a scope cannot tell
+    return known
 
 
 def _grants(granted: tuple[str, ...], every: Iterable[str] | None, one: Iterable[str] | None) -> bool:
