@@ -3,6 +3,7 @@
 ``/docs`` and ``/openapi.json`` are paths like any other: they need a token unless they are ``exempt``.
 """
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Unpack
 
@@ -92,6 +93,10 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
         return [{way: alternative[_SCHEME], **others} for way in self._schemes()]
 
 
+# The scopes that ``Security(…)`` declares come anew at each request. Whether they are names is looked at once.
+_check = functools.lru_cache(maxsize=1024)(asgi.requires)
+
+
 class _Lock(SecurityBase):
     """What OpenAPI shows as a lock, with the scopes that whoever depends on it asks for."""
 
@@ -108,7 +113,7 @@ class _CurrentUser(_Lock):
     """A dependency that returns the known user."""
 
     async def __call__(self, request: HTTPConnection, security: SecurityScopes) -> User:  # type: ignore[override]
-        return asgi.requires(*security.scopes)(request.scope) if security.scopes else asgi.current_user(request.scope)
+        return _check(*security.scopes)(request.scope)
 
 
 _lock = _Lock()
@@ -127,7 +132,8 @@ def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awa
     For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. Further
     needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. OpenAPI shows ``scopes`` in the
     lock (FastAPI 0.123.9 and newer) and ``roles`` behind them; it has no words for the others. What is no name raises
-    ``ConfigurationError`` at once.
+    ``ConfigurationError`` at once. The lock is a dependency of its own, which FastAPI resolves at each request: where
+    scopes are all that is needed, ``Security(current_user, scopes=[…])`` asks for the same at half the cost.
     """
     check = asgi.requires(*scopes, **needs)
     shown = [*scopes, *needs.get("roles", ())]
@@ -137,7 +143,7 @@ def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awa
     ) -> User:
         user = check(request.scope)
         if security.scopes:  # of a Security(…) that depends on this one
-            asgi.requires(*security.scopes)(request.scope)
+            _check(*security.scopes)(request.scope)
         return user
 
     return checked
