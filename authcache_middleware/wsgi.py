@@ -92,6 +92,7 @@ class AuthCacheMiddleware:
             raise ConfigurationError("auth", f"a WSGI application needs an AuthCache, not {type(auth).__name__}")
         self.app = app
         self._auth = auth
+        self._recall, self._authenticate = auth.recall, auth.authenticate
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
@@ -101,7 +102,7 @@ class AuthCacheMiddleware:
             raise ConfigurationError("tokens_in", "subprotocol and query are for WebSockets, which WSGI has not")
         self._places = None if tokens_in is None or tokens_in.is_header_alone else tokens_in
         self._selective = bool(self.exempt) or allow_preflight or self._places is not None
-        self._answers = Answers(realm=realm, refusal_body=refusal_body)
+        self._answer_to = Answers(realm=realm, refusal_body=refusal_body).of
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request, or hands it to the application."""
@@ -114,15 +115,17 @@ class AuthCacheMiddleware:
             if self._selective:
                 headers = self._headers(environ, headers)
             if headers is not None:
-                user, auth = self._auth.recall(headers) or self._auth.authenticate(headers)
+                recall = self._recall  # named before it is called: see ``Story.recall``
+                user, auth = recall(headers) or self._authenticate(headers)
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                 return self._refuse(error, environ, start_response)
         environ["authcache.user"] = user
         environ["authcache.auth"] = auth
-        environ["authcache.answer"] = self._answers.of
+        environ["authcache.answer"] = self._answer_to
         if auth is not NO_CREDENTIALS:
-            environ["REMOTE_USER"] = _native(auth.identity)
+            subject = auth.identity
+            environ["REMOTE_USER"] = subject if subject.isascii() else _native(subject)
         try:
             return self.app(environ, start_response)
         except (RefusedError, UnavailableError) as error:
@@ -142,7 +145,7 @@ class AuthCacheMiddleware:
     def _refuse(
         self, error: Exception, environ: Environ, start_response: StartResponse, *, replace: bool = False
     ) -> Iterable[bytes]:
-        answer: Answer = self._answers.of(error)
+        answer: Answer = self._answer_to(error)
         status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
         if replace:
             start_response(status, list(answer.headers), sys.exc_info())
@@ -172,7 +175,7 @@ def requires(*scopes: str, **needs: Unpack[NeedsDict]) -> Callable[[Environ], Us
 
 def _native(subject: str) -> str:
     """A native string of PEP 3333: UTF-8 bytes as Latin-1, for every subject, so that no two become the same."""
-    return subject if subject.isascii() else subject.encode("utf-8", "surrogatepass").decode("latin-1")
+    return subject.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 def _is_preflight(environ: Environ) -> bool:
