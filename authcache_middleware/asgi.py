@@ -48,7 +48,7 @@ Headers = Iterable[tuple[str | bytes, str | bytes]]
 _NOBODY: Identity[Any] = Identity(ANONYMOUS, NO_CREDENTIALS)
 _KNOWN = Needs()
 # What may be said before an answer begins. From any other message on it cannot be replaced by another answer.
-_BEFORE_AN_ANSWER = frozenset({None, "http.response.early_hint", "http.response.debug"})
+_BEFORE_AN_ANSWER = frozenset({"http.response.early_hint", "http.response.debug"})
 _LIFESPAN_ENDS = frozenset(
     {
         "lifespan.shutdown.complete",
@@ -127,38 +127,35 @@ class AuthCacheMiddleware:
         if kind != "http" and kind != "websocket":  # noqa: PLR1714 - no set is looked into for nearly every request
             await self.app(scope, receive, self._closing(send) if kind == "lifespan" else send)
             return
-        identity = _NOBODY
         try:
-            headers = self._headers(scope) if self._selective else scope["headers"]
-            if headers is not None:
-                recall = self._recall  # named before it is called, as below: see ``Story.recall``
-                known = recall(headers)
-                identity = await self._authenticate(headers) if known is None else known
+            headers: Headers | None = self._headers(scope) if self._selective else scope["headers"]
+            recall = self._recall  # named before it is called, as below: see ``Story.recall``
+            identity = _NOBODY if headers is None else recall(headers) or await self._authenticate(headers)
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                 await self._refuse(error, scope, receive, send)
                 return
+            identity = _NOBODY
         # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
-        scope["user"] = identity.user
-        scope["auth"] = identity.auth
+        scope["user"], scope["auth"] = identity
         if kind == "websocket":
             await self._serve(identity, scope, _Connect(receive), _answering(send, scope, self._places))
             return
 
-        said: str | None = None
+        said: Message | None = None
 
         # Not a coroutine function: it returns the server's own awaitable, and so costs half as much. What was said is
         # looked at where that matters, not at each message.
         def watched(message: Message) -> Awaitable[None]:
             nonlocal said
-            said = message["type"]
+            said = message
             return send(message)
 
         app = self.app
         try:
             await app(scope, receive, watched)
         except (RefusedError, UnavailableError) as error:
-            if said not in _BEFORE_AN_ANSWER:
+            if said is not None and said["type"] not in _BEFORE_AN_ANSWER:
                 raise
             await self._refuse(error, scope, receive, send)
 

@@ -11,11 +11,18 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from authcache_middleware.backchannel import ProviderCalls
-from authcache_middleware.bearer.header import credentials_of, token_of
-from authcache_middleware.cache.memory import Entry
+from authcache_middleware.bearer.header import NAMES, credentials_of, token_of
+from authcache_middleware.cache.memory import Memory
 from authcache_middleware.cache.store import Store
 from authcache_middleware.engine import Engine
-from authcache_middleware.errors import InvalidTokenError, MissingTokenError, RefusedError, UnavailableError, frames_of
+from authcache_middleware.errors import (
+    InvalidRequestError,
+    InvalidTokenError,
+    MissingTokenError,
+    RefusedError,
+    UnavailableError,
+    frames_of,
+)
 from authcache_middleware.events import Stats, Unavailable, WatchingObserver
 from authcache_middleware.options import Options
 from authcache_middleware.presence import PresenceCalls, checked_activity
@@ -25,6 +32,7 @@ from authcache_middleware.reporter import Reporter
 from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.streams.marks import Marks
 from authcache_middleware.tokens.claims import Claims
+from authcache_middleware.tokens.remembered import KnownToken
 from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import user_factory
@@ -58,6 +66,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
             and not self._options.require_session
         )
         self._wall = self._options.clock.wall
+        self._monotonic = self._options.clock.monotonic
         self._place = runtime.place
         self._runtime = runtime
         self._store = redis if isinstance(redis, Store) else None
@@ -94,10 +103,14 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
     def _begin(self) -> None:
         """Nothing known, nothing open: also in a forked child, whose copies belong to its parent."""
         self._engines: dict[object, Engine] = {}
+        self._memory: Memory | None = None
+        """That of the only engine there is; ``None`` where there are several, or one of them has been closed."""
         self._starting: dict[str, AbstractContextManager[Any]] = {}
         self._reporter = Reporter(self._options.observers)
         self._tokens.begin_anew(self._reporter)
+        self._peek = self._tokens.peek
         self._seen = None if self._activity is None else Marks(self._activity.entries, self._activity.write_every)
+        self._hits_are_told = self._reporter.is_observed or self._seen is not None
 
     def recall(self, headers: Headers) -> Identity[UserT] | None:
         """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
@@ -105,39 +118,73 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         A plain function that never waits: ask it first, and ``authenticate`` where it does not know. Raises what
         ``authenticate`` raises where there are no credentials or two of them, and for a user who may not enter.
         """
+        # Nearly every request ends in here, so this is ``credentials_of``, ``find``, ``_recalled`` and ``Memory.entry``
+        # once more, in one frame and in as few steps as can be.
+        credentials: str | bytes | None = None
+        for name, field in headers:
+            if len(name) == 13 and (name == b"authorization" or name.lower() in NAMES):  # noqa: PLR2004
+                if credentials is not None:
+                    raise self._reported(InvalidRequestError("duplicate"))
+                credentials = field
+        if credentials is None:
+            self._reporter.nobody()
+            raise MissingTokenError
+        peek, wall = self._peek, self._wall  # named first: CPython 3.11 looks twice for a function in an attribute
+        token = peek(credentials)
+        if token is None:
+            return None
+        now, source = wall(), token.source
+        if now >= token.until or now < token.earliest or (source is not None and source.settled() is not token.keys):
+            return None
+        if token.ready is not None:
+            memory, entry, identity = token.ready
+            monotonic = self._monotonic
+            at = monotonic()
+            # Trust first, as in ``Memory.entry``: what is not kept any more was let go before trust was renewed.
+            if at <= memory.trusted_until and memory is self._memory and entry.is_kept and at < entry.until:
+                token.asked = entry.asked = True
+                if self._hits_are_told:
+                    self._tell_of_hit(token)
+                else:  # a call less
+                    self._reporter.memory_hits += 1
+                return identity  # type: ignore[no-any-return]
+        return self._recalled(token)
+
+    def _recalled(self, token: KnownToken) -> Identity[UserT] | None:
+        """The same for a token that is good now; what is found is kept ready where it cannot change its mind.
+
+        Our own rule looks at nothing but the record and the token, and our own ``User`` is read-only: requests may
+        share him. What is ready is good for as long as its entry is kept in the one memory of this process: where there
+        are several, each event loop asks its own.
+        """
+        token.asked = True
+        engine = self._engines.get(self._place())
+        entry = None if engine is None else engine.memory.entry(token.record_key)
+        if engine is None or entry is None:
+            return None
         try:
-            credentials = credentials_of(headers)
-            if credentials is not None:
-                # Named before they are called: where an attribute is a function, and no method, CPython 3.11 looks for
-                # it twice.
-                wall, place, find = self._wall, self._place, self._tokens.find
-                token = find(credentials, wall())
-                if token is None:
-                    return None
-                engine = self._engines.get(place())
-                entry = None if engine is None else engine.memory.entry(token.record_key)
-                if entry is None:
-                    return None
-                ready: tuple[Claims, Identity[UserT]] | None = entry.ready
-                if ready is None or ready[0] is not token.claims:
-                    identity = self._remembered(entry, token.claims)
-                else:
-                    identity = ready[1]
-                    if self._reporter.is_observed:
-                        self._reporter.memory_hit()
-                    else:  # a call less
-                        self._reporter.memory_hits += 1
-                if self._seen is not None and identity is not None:
-                    self._seen.mark(token.record_key, self._wall())
-                return identity
-        except RefusedError as exc:
-            self._reporter.refusal(exc)
+            identity = self._remembered(entry.record, token.claims)
+        except (RefusedError, UnavailableError) as exc:
+            self._reported(exc)
             raise
-        except UnavailableError as exc:
-            self._reporter.tell(Unavailable(exc.reason))
-            raise
-        self._reporter.nobody()
-        raise MissingTokenError
+        if identity is not None:
+            if self._is_settled:
+                token.ready = engine.memory, entry, identity
+            if self._seen is not None:
+                self._seen.mark(token.record_key, self._wall())
+        return identity
+
+    def _tell_of_hit(self, token: KnownToken) -> None:
+        self._reporter.memory_hit()
+        if self._seen is not None:
+            self._seen.mark(token.record_key, self._wall())
+
+    def _reported(self, error: RefusedError | UnavailableError) -> RefusedError | UnavailableError:
+        if isinstance(error, RefusedError):
+            self._reporter.refusal(error)
+        else:
+            self._reporter.tell(Unavailable(error.reason))
+        return error
 
     async def authenticate(self, headers: Headers) -> Identity[UserT]:
         """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
@@ -162,11 +209,8 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
                 if self._seen is not None:
                     self._seen.mark(token.record_key, self._wall())
                 return identity
-        except RefusedError as exc:
-            self._reporter.refusal(exc)
-            raise
-        except UnavailableError as exc:
-            self._reporter.tell(Unavailable(exc.reason))
+        except (RefusedError, UnavailableError) as exc:
+            self._reported(exc)
             raise
         self._reporter.nobody()
         raise MissingTokenError
@@ -185,12 +229,13 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
     async def _resolved(self, claims: Claims, record_key: str) -> Identity[UserT]:
         engine = self._engine()
         entry = engine.memory.entry(record_key)
-        identity = None if entry is None else self._remembered(entry, claims)
+        identity = None if entry is None else self._remembered(entry.record, claims)
         return identity or self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
 
     async def aclose(self) -> None:
         """Wait for loads under way and close the connections; a ready client stays open. May be used again after."""
         engine = self._engines.pop(self._runtime.place(), None)
+        self._memory = None
         if engine is not None:
             await engine.aclose()
         if self._followed is not None:
@@ -215,20 +260,16 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
             redis_may_evict=self._reporter.redis_may_evict,
         )
 
-    def _remembered(self, entry: Entry, claims: Claims) -> Identity[UserT] | None:
-        """The same as ``_identity``; kept ready for this record and this token where it cannot change its mind.
+    def _remembered(self, record: Record, claims: Claims) -> Identity[UserT] | None:
+        """The same as ``_identity``, by a record in memory.
 
-        Our own rule looks at nothing but these two, and our own ``User`` is read-only: requests may share him. ``None``
-        where Redis must be asked, since a login of a moment ago may not be known here yet.
+        ``None`` where Redis must be asked, since a login of a moment ago may not be known here yet.
         """
-        judged = self._judged(entry.record, claims)
+        judged = self._judged(record, claims)
         if isinstance(judged, str) and not is_settled(judged):
             return None
         self._reporter.memory_hit()
-        identity = _let_in(judged)
-        if self._is_settled:
-            entry.ready = claims, identity
-        return identity
+        return _let_in(judged)
 
     def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
         return _let_in(self._judged(record, claims))
@@ -272,6 +313,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
                     providers=self._tokens.providers(runtime, opened.store, self._reporter),
                     seen=self._seen,
                 )
+                self._memory = self._engines[place].memory if len(self._engines) == 1 else None
             return self._engines[place]
 
     def _opened(self) -> Opened:

@@ -117,8 +117,11 @@ class Verification:
             most_bytes=self._options.token_bytes,
             mutex=self._runtime.mutex(),
         )
+        # Of these themselves, since they are asked at every request.
         self.find = self._tokens.find
-        """See ``RememberedTokens.find``; of it itself, since it is asked at every request."""
+        """See ``RememberedTokens.find``."""
+        self.peek = self._tokens.peek
+        """See ``RememberedTokens.peek``."""
 
     def providers(self, runtime: AsyncRuntime | BlockingRuntime, store: Store, reporter: Reporter) -> Providers:
         """Who asks each provider, waiting in that way."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from authcache_middleware.errors import InvalidRequestError, MissingTokenError
 
-__all__ = ["bearer_token", "credentials_of", "token_of"]
+__all__ = ["NAMES", "bearer_token", "credentials_of", "token_of"]
 
-_NAMES = ("authorization", b"authorization")
+NAMES = ("authorization", b"authorization")
 
 # RFC 9110, section 11.2: one or more SP after the scheme, which has no case; RFC 6750, section 2.1: b64token.
 # Possessive, so that a long value that does not fit is given up in one pass.
@@ -40,7 +40,7 @@ def credentials_of(headers: Iterable[tuple[str | bytes, str | bytes]]) -> str | 
     """The value of the ``Authorization`` header as it came, ``None`` without one; where it stands twice it raises."""
     credentials: str | bytes | None = None
     for name, field in headers:
-        if len(name) == 13 and (name == b"authorization" or name.lower() in _NAMES):  # noqa: PLR2004 - a constant costs less
+        if len(name) == 13 and (name == b"authorization" or name.lower() in NAMES):  # noqa: PLR2004 - a constant costs less
             if credentials is not None:
                 raise InvalidRequestError("duplicate")
             credentials = field

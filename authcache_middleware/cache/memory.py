@@ -33,7 +33,7 @@ _TIMES: Final = struct.Struct("<dd")
 class Entry(Kept):
     """A record and until when it may be used."""
 
-    __slots__ = ("ends", "ready", "record", "until")
+    __slots__ = ("ends", "record", "until")
 
     def __init__(self, record: Record, until: float, ends: float) -> None:
         self.record = record
@@ -41,8 +41,6 @@ class Entry(Kept):
         """When this memory lets go of it."""
         self.ends = ends
         """When the record itself ends."""
-        self.ready: Any = None
-        """What whoever asks has made of the record, so that it is made once; it goes when the record goes."""
 
 
 @final
@@ -77,7 +75,8 @@ class Memory:
         self._max_staleness = max_staleness
         self._now = now
         self._mutex = mutex  # guards all that follows; ``record`` reads the first two without it
-        self._trusted_until = _NEVER
+        self.trusted_until = _NEVER
+        """Until when it may answer, unless it hears from all links again before that; perhaps long ago."""
         self._heard: dict[str, float] = {}
         self._epoch = 0
         self._readers: dict[str, list[Reading]] = {}
@@ -93,7 +92,7 @@ class Memory:
         """
         clock, peek = self._now, self._peek  # named before they are called, see ``Story.recall``
         now = clock()
-        if now > self._trusted_until:
+        if now > self.trusted_until:
             return None
         entry = peek(key)
         if entry is None:
@@ -113,7 +112,7 @@ class Memory:
         """
         now = self._now()
         with self._mutex:
-            last_trusted = max(self._trusted_until, self._went_stale)
+            last_trusted = max(self.trusted_until, self._went_stale)
             entry = self._records.get(key)
             if entry is None and self._packed is not None:
                 entry = self._unpacked(key, self._packed)
@@ -122,12 +121,7 @@ class Memory:
     @property
     def is_trusted(self) -> bool:
         """Whether it may answer now."""
-        return self._now() <= self._trusted_until
-
-    @property
-    def trusted_until(self) -> float:
-        """Until when it may answer, unless it hears from all links again before that; perhaps long ago."""
-        return self._trusted_until
+        return self._now() <= self.trusted_until
 
     def __len__(self) -> int:
         return len(self._records) + (0 if self._packed is None else len(self._packed))
@@ -171,7 +165,7 @@ class Memory:
         """
         now = self._now()
         with self._mutex:
-            fresh = not reading.is_marked and reading.epoch == self._epoch and now <= self._trusted_until
+            fresh = not reading.is_marked and reading.epoch == self._epoch and now <= self.trusted_until
             if fresh and seconds > 0:
                 self._forget(reading.key)
                 self._records.put(reading.key, Entry(record, now + min(seconds, self._ttl), now + ends_in))
@@ -234,13 +228,13 @@ class Memory:
         with self._mutex:
             self._epoch += 1
             if node in self._heard:
-                if self._trusted_until > self._went_stale:
-                    self._went_stale = min(self._trusted_until, self._now())
+                if self.trusted_until > self._went_stale:
+                    self._went_stale = min(self.trusted_until, self._now())
                 self._heard[node] = _NEVER
                 self._judge()
 
     def _judge(self) -> None:
-        self._trusted_until = min(self._heard.values(), default=_NEVER) + self._max_staleness
+        self.trusted_until = min(self._heard.values(), default=_NEVER) + self._max_staleness
 
     # -- who waits for a change
 

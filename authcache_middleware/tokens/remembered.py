@@ -26,9 +26,9 @@ _TIMES: Final = struct.Struct("<dd")
 
 @final
 class KnownToken(Kept):
-    """What a verified token says, and the moments between which the same keys would find the same; never changed."""
+    """What a verified token says, and the moments between which the same keys would find the same."""
 
-    __slots__ = ("claims", "earliest", "is_opaque", "keys", "record_key", "source", "until")
+    __slots__ = ("claims", "earliest", "is_opaque", "keys", "ready", "record_key", "source", "until")
 
     def __init__(
         self,
@@ -51,6 +51,13 @@ class KnownToken(Kept):
         self.keys = keys
         self.is_opaque = is_opaque
         """Whether its issuer was asked for what it says: nothing can be read from its text."""
+        self.ready: tuple[Any, Any, Any] | None = None
+        """What whoever asks has made of it, so that it is made once; only he knows how long that is good."""
+
+    def is_good(self, now: float) -> bool:
+        """Whether the same keys would find the same now, and nothing is to be done for them."""
+        source = self.source
+        return self.earliest <= now < self.until and (source is None or source.settled() is self.keys)
 
     def is_of_current_keys(self) -> bool:
         """Whether they serve now, though perhaps something is to be done for them."""
@@ -90,7 +97,8 @@ class RememberedTokens:
             self._packed = PackedMap(entries - ready, most_bytes - ready_bytes)
         self._tokens: Final[BoundedMap[str | bytes, KnownToken]] = BoundedMap(ready, ready_bytes, evicted=self._pack)
         self._get = self._tokens.get
-        self._peek = self._tokens.peek
+        self.peek = self._tokens.peek
+        """See ``BoundedMap``: what ``find`` looks at, for whoever looks at the rest himself."""
         self._mutex = mutex  # guards changes; ``find`` reads without it
 
     def find(self, credentials: str | bytes, now: float) -> KnownToken | None:
@@ -98,13 +106,11 @@ class RememberedTokens:
 
         Takes no lock.
         """
-        peek = self._peek  # named before it is called, see ``Story.recall``
-        token = peek(credentials)
-        if token is None or not token.earliest <= now < token.until:
+        token = self.peek(credentials)
+        if token is None or not token.is_good(now):
             return None
         token.asked = True
-        source = token.source
-        return token if source is None or source.settled() is token.keys else None
+        return token
 
     def verify(self, token: str, credentials: str | bytes, now: float) -> KnownToken:
         """See ``TokenVerifier.verify``; what it finds is remembered under the credentials that hold the token."""

@@ -24,7 +24,7 @@ class Mutant:
     weak: str = ""
 
 
-_FRESH = "not reading.is_marked and reading.epoch == self._epoch and now <= self._trusted_until"
+_FRESH = "not reading.is_marked and reading.epoch == self._epoch and now <= self.trusted_until"
 _LOGOUT = (
     "            for mark in marks:\n",
     "        await self.cached(subject, by=by, mark=marks[0])\n",
@@ -52,7 +52,7 @@ MUTANTS = {
     ),
     "memory answers without trust": Mutant(
         "cache/memory.py",
-        (("        if now > self._trusted_until:\n            return None\n        entry", "        entry"),),
+        (("        if now > self.trusted_until:\n            return None\n        entry", "        entry"),),
     ),
     "one link up is enough": Mutant(
         "cache/memory.py", (("min(self._heard.values(), default", "max(self._heard.values(), default"),)
