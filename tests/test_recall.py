@@ -1,0 +1,204 @@
+"""Who was let in from memory before is let in with fewer steps, and by nothing that has ended since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from faces import headers, settings, token_for
+
+from authcache_middleware import AsyncAuthCache, InvalidTokenError
+from authcache_middleware.testing import ManualClock, MemoryStore
+
+STALENESS, TTL, LIFETIME = 1000.0, 2000.0, 3000
+ROWS = {"1": {"id": 1, "status": "active"}, "2": {"id": 2, "status": "active"}}
+
+
+class Ready:
+    """A face that lets user 1 in without looking anything up; it is trusted by decree, as no link takes part."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = ManualClock()
+        self.rows = dict(ROWS)
+        self.sent = {
+            subject: headers(token_for(subject, now=self.clock.wall(), lifetime=LIFETIME)) for subject in self.rows
+        }
+
+        async def load(user_id: str) -> dict[str, Any]:
+            return self.rows[user_id]
+
+        given = {"clock": self.clock, "max_staleness": STALENESS, "memory_ttl": TTL, "ttl": 2 * TTL, **options}
+        self.auth: AsyncAuthCache[Any] = AsyncAuthCache(MemoryStore(self.clock), **settings(load_user=load, **given))
+
+    def trust(self) -> Any:
+        memory = self.auth._engine().memory
+        memory.follow(["nobody"])
+        self.renew()
+        return memory
+
+    def renew(self) -> None:
+        self.auth._engine().memory.credit("nobody", self.clock.monotonic())
+
+    async def known(self, subject: str = "1") -> Any:
+        """The user's identity, which stands ready from here on where there is one memory."""
+        for _ in range(2):  # what was loaded is kept when it has been read
+            await self.auth.authenticate(self.sent[subject])
+        identity = self.recall(subject)
+        assert identity is not None
+        return identity
+
+    def recall(self, subject: str = "1") -> Any:
+        return self.auth.recall(self.sent[subject])
+
+
+async def test_the_identity_is_made_once_and_each_hit_is_counted() -> None:
+    ready = Ready()
+    ready.trust()
+    await ready.known()
+    before = ready.auth.stats().memory_hits
+    assert ready.recall() is ready.recall()
+    assert ready.auth.stats().memory_hits == before + 2
+    await ready.auth.aclose()
+
+
+def trust_runs_out(ready: Ready, _memory: Any) -> None:
+    ready.clock.advance(STALENESS + 1)
+
+
+def a_link_is_lost(_ready: Ready, memory: Any) -> None:
+    memory.lose("nobody")
+
+
+def his_key_has_changed(ready: Ready, memory: Any) -> None:
+    memory.drop(ready.auth.key("1"))
+
+
+def all_may_have_changed(_ready: Ready, memory: Any) -> None:
+    memory.flush()
+
+
+def all_may_have_changed_and_trust_is_renewed(ready: Ready, memory: Any) -> None:
+    memory.lose("nobody")
+    memory.flush()
+    ready.renew()
+
+
+def his_time_in_memory_is_over(ready: Ready, _memory: Any) -> None:
+    ready.clock.advance(TTL)
+    ready.renew()
+
+
+def his_token_has_expired(ready: Ready, _memory: Any) -> None:
+    ready.clock.advance(LIFETIME + 100)
+    ready.renew()
+
+
+def his_token_is_not_valid_yet(ready: Ready, _memory: Any) -> None:
+    ready.clock.advance(-1000.0)
+    ready.renew()
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        trust_runs_out,
+        a_link_is_lost,
+        his_key_has_changed,
+        all_may_have_changed,
+        all_may_have_changed_and_trust_is_renewed,
+        his_time_in_memory_is_over,
+        his_token_has_expired,
+        his_token_is_not_valid_yet,
+    ],
+)
+async def test_nobody_is_recalled_when(what: Callable[[Ready, Any], None]) -> None:
+    ready = Ready(**({"memory_ttl": 2 * LIFETIME, "ttl": 3 * LIFETIME} if what is his_token_has_expired else {}))
+    memory = ready.trust()
+    await ready.known()
+    what(ready, memory)
+    assert ready.recall() is None
+    await ready.auth.aclose()
+
+
+async def test_who_had_to_make_room_is_not_recalled() -> None:
+    ready = Ready(memory_entries=1)
+    ready.trust()
+    await ready.known()
+    await ready.known("2")
+    assert ready.recall("1") is None
+    await ready.auth.aclose()
+
+
+async def test_another_record_of_his_is_another_identity() -> None:
+    ready = Ready()
+    memory = ready.trust()
+    await ready.known()
+    ready.rows["1"] = {"id": 1, "status": "active", "name": "Ann"}
+    await ready.auth.invalidate("1")
+    memory.drop(ready.auth.key("1"))
+    assert (await ready.known()).user.name == "Ann"
+    ready.rows["1"] = {"id": 1, "status": "disabled"}
+    await ready.auth.invalidate("1")
+    for _ in range(2):
+        with pytest.raises(InvalidTokenError):
+            await ready.auth.authenticate(ready.sent["1"])
+    with pytest.raises(InvalidTokenError):
+        ready.recall()
+    await ready.auth.aclose()
+
+
+async def test_the_face_is_closed_and_may_be_used_again() -> None:
+    ready = Ready()
+    ready.trust()
+    await ready.known()
+    await ready.auth.aclose()
+    assert ready.recall() is None
+    ready.trust()
+    assert ready.recall() is None  # another memory, which has to learn of him first
+    await ready.known()
+    await ready.auth.aclose()
+
+
+def test_each_of_two_event_loops_asks_its_own_memory() -> None:
+    ready = Ready()
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(begun(ready))
+        second.run(trusted(ready))
+        assert second.run(recalled(ready)) is None
+        assert first.run(recalled(ready)) is not None
+        second.run(ready.known())
+        first.run(dropped(ready))
+        assert first.run(recalled(ready)) is None
+        assert second.run(recalled(ready)) is not None
+        second.run(ready.auth.aclose())
+        assert first.run(recalled(ready)) is None
+        first.run(ready.auth.aclose())
+
+
+def test_what_a_loop_knew_ends_with_it_though_nobody_closed_the_face() -> None:
+    ready = Ready()
+    with asyncio.Runner() as first:
+        first.run(begun(ready))
+    with asyncio.Runner() as second:
+        second.run(trusted(ready))
+        assert second.run(recalled(ready)) is None
+        second.run(ready.auth.aclose())
+
+
+async def begun(ready: Ready) -> None:
+    ready.trust()
+    await ready.known()
+
+
+async def trusted(ready: Ready) -> None:
+    ready.trust()
+
+
+async def recalled(ready: Ready) -> Any:
+    return ready.recall()
+
+
+async def dropped(ready: Ready) -> None:
+    ready.auth._engine().memory.drop(ready.auth.key("1"))
