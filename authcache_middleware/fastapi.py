@@ -94,7 +94,7 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
 
 
 # The scopes that ``Security(…)`` declares come anew at each request. Whether they are names is looked at once.
-_check = functools.lru_cache(maxsize=1024)(asgi.requires)
+_granting = functools.lru_cache(maxsize=1024)(asgi.requires)
 
 
 class _Lock(SecurityBase):
@@ -109,15 +109,22 @@ class _Lock(SecurityBase):
         """Lets everyone through: who depends on it decides."""
 
 
-class _CurrentUser(_Lock):
-    """A dependency that returns the known user."""
+class _KnownUser(_Lock):
+    """A dependency that returns the known user, if a check lets him in."""
+
+    def __init__(self, check: Callable[[asgi.Scope], User]) -> None:
+        super().__init__()
+        self._check = check
 
     async def __call__(self, request: HTTPConnection, security: SecurityScopes) -> User:  # type: ignore[override]
-        return _check(*security.scopes)(request.scope)
+        user = self._check(request.scope)
+        if security.scopes:  # of a Security(…) that depends on this one
+            _granting(*security.scopes)(request.scope)
+        return user
 
 
 _lock = _Lock()
-current_user = _CurrentUser()
+current_user = _KnownUser(asgi.current_user)
 """The known user of a request or WebSocket: ``Annotated[User, Depends(current_user)]``.
 
 The anonymous one, who stands in ``request.user``, is answered with 401, on exempt paths too: there is no need to make
@@ -132,18 +139,17 @@ def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awa
     For ``Annotated[User, Depends(requires("orders:write"))]`` and ``dependencies=[Depends(requires(…))]``. Further
     needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. OpenAPI shows ``scopes`` in the
     lock (FastAPI 0.123.9 and newer) and ``roles`` behind them; it has no words for the others. What is no name raises
-    ``ConfigurationError`` at once. The lock is a dependency of its own, which FastAPI resolves at each request: where
-    scopes are all that is needed, ``Security(current_user, scopes=[…])`` asks for the same at half the cost.
+    ``ConfigurationError`` at once. What the lock shows is a dependency of its own, so where scopes are all that
+    is needed ``Security(current_user, scopes=[…])`` asks for the same at half the cost.
     """
-    check = asgi.requires(*scopes, **needs)
+    known_user = _KnownUser(asgi.requires(*scopes, **needs))
     shown = [*scopes, *needs.get("roles", ())]
+    if not shown:  # nor is a second dependency needed, which FastAPI resolves at each request
+        return known_user
 
     async def checked(
         request: HTTPConnection, security: SecurityScopes, _lock: None = Security(_lock, scopes=shown)
     ) -> User:
-        user = check(request.scope)
-        if security.scopes:  # of a Security(…) that depends on this one
-            _check(*security.scopes)(request.scope)
-        return user
+        return await known_user(request, security)
 
     return checked

@@ -42,6 +42,14 @@ def application(*, dependencies=(), installed=True, **options):
     def boss() -> str:
         return "boss"
 
+    @app.get("/either")
+    async def either(user: Annotated[User, Depends(requires(any_scope=["write", "read"]))]) -> str:
+        return user.identity
+
+    @app.get("/either-write")
+    async def either_write(user: Annotated[User, Security(requires(any_scope=["read"]), scopes=["write"])]) -> str:
+        return user.identity
+
     @app.get("/both")
     async def both(user: Annotated[User, Security(requires("read"), scopes=["write"])]) -> str:
         return user.identity
@@ -102,6 +110,8 @@ def application(*, dependencies=(), installed=True, **options):
         ("/any", 200, "any"),
         ("/boss", 403, None),
         ("/both", 403, None),
+        ("/either", 200, "alice"),
+        ("/either-write", 403, None),
         ("/anyone", 200, "alice"),
         ("/health", 200, "ok"),
         ("/sub/orders", 200, "orders"),
@@ -128,6 +138,7 @@ async def test_nobody(path):
         ("/me", 401),
         ("/read", 401),
         ("/boss", 401),
+        ("/either", 401),
         ("/security", 401),
         ("/sub/orders", 401),
         ("/health", 200),
@@ -197,13 +208,14 @@ async def test_every_operation_is_locked_but_the_exempt_ones(dependencies):
     key = seen.pop("/key")
     assert {"APIKeyHeader": [], "bearer": []} in key
     assert all("bearer" in alternative for alternative in key)
-    assert len(seen) == 11
+    assert len(seen) == 13
     assert {path: lock for path, lock in seen.items() if lock != [BEARER]} == {
         "/read": [{"bearer": ["read"]}],
         "/write": [{"bearer": ["read", "write"]}],
         "/any": [{"bearer": ["read"]}],
         "/boss": [{"bearer": ["boss"]}],
         "/both": [{"bearer": ["write", "read"]}],
+        "/either-write": [{"bearer": ["write"]}],
         "/security": [{"bearer": ["read"]}],
         "/security-write": [{"bearer": ["write"]}],
     }
