@@ -65,14 +65,15 @@ def cut_token(token: str) -> tuple[bytes, bytes, bytes, bytes]:
     """
     if len(token) > MAX_TOKEN:
         raise InvalidTokenError("oversized")
-    octets = token.encode("ascii", "replace")  # by "?", which is none of the characters
-    signed, _, signature = octets.rpartition(b".")
+    text = token.encode("ascii", "replace")  # by "?", which is none of the characters
+    signed, _, signature = text.rpartition(b".")
     header, _, claims = signed.partition(b".")
     if len(header) > MAX_HEADER:
         raise InvalidTokenError("oversized")
     # That there are no more dots, and no other characters, is found by the decoder, which looks at each of them anyway.
-    claims_json = _decode(claims)
-    return header, signed, _decode(signature), claims_json
+    if (claims_json := _decoded(claims)) is None or (octets := _decoded(signature)) is None:
+        raise InvalidTokenError("malformed")
+    return header, signed, octets, claims_json
 
 
 @lru_cache(MOST_HEADERS)
@@ -82,7 +83,10 @@ def read_header(encoded: bytes) -> Mapping[str, Any]:
     Of most issuers every token has the same header, so it is read once. Raises ``InvalidTokenError``: ``malformed`` or
     ``header``.
     """
-    return MappingProxyType(parse_object(_decode(encoded), "header"))
+    text = _decoded(encoded)
+    if text is None:
+        raise InvalidTokenError("malformed")
+    return MappingProxyType(parse_object(text, "header"))
 
 
 def is_opaque(token: str) -> bool:
@@ -115,7 +119,7 @@ def parse_object(text: bytes, reason: str) -> dict[str, Any]:
         if ("[" in document or document.rfind("{") > 0) and document.count("[") + document.count("{") > _MAX_DEPTH:
             members = None if _is_deep(members) else members
         # Strict UTF-8 has no surrogates, so that only an escape can bring one in.
-        if "\\u" in document:
+        if "\\" in document and "\\u" in document:
             json.dumps(members, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         members = None
@@ -151,20 +155,19 @@ _LAST_CHARACTERS = (
 )
 
 
-def _decode(segment: bytes) -> bytes:
-    """The octets of a segment of canonical base64url without padding (RFC 4648, section 5)."""
+def _decoded(segment: bytes) -> bytes | None:
+    """The octets of a segment of canonical base64url without padding (RFC 4648, section 5); ``None`` for any other.
+
+    It does not raise: garbage comes in floods, and each function that an exception passes through costs as much again.
+    """
     rest = len(segment) % 4
     standard = segment.translate(_TO_STANDARD)
-    octets = None
-    if standard and standard[-1] in _LAST_CHARACTERS[rest]:
-        try:
-            octets = a2b_base64(standard + _PADDING[rest], strict_mode=True)
-        except ValueError:
-            octets = None
-    # Raised out here and not above, where the exception's context would keep the text.
-    if octets is None:
-        raise InvalidTokenError("malformed")
-    return octets
+    if not standard or standard[-1] not in _LAST_CHARACTERS[rest]:
+        return None
+    try:
+        return a2b_base64(standard + _PADDING[rest], strict_mode=True)
+    except ValueError:
+        return None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
