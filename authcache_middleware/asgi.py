@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol, Unpack
 
 from authcache_middleware.asgi_logout import BackchannelLogout
-from authcache_middleware.bearer.answers import Answers, Refusal, RefusalBody
+from authcache_middleware.bearer.answers import Answer, Answers, Refusal, RefusalBody
 from authcache_middleware.bearer.paths import ExemptPaths, asgi_path
 from authcache_middleware.bearer.places import TokenPlaces
 from authcache_middleware.bearer.scopes import Needs, NeedsDict, authorise
@@ -19,7 +19,7 @@ from authcache_middleware.errors import (
     UnavailableError,
 )
 from authcache_middleware.sockets import Socket, SocketEndedError, SocketFace, checked_close_code, socket_of
-from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
+from authcache_middleware.users.user import NOBODY, Identity, User
 
 __all__ = [
     "App",
@@ -45,7 +45,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[str | bytes, str | bytes]]
 
-_NOBODY: Identity[Any] = Identity(ANONYMOUS, NO_CREDENTIALS)
 _KNOWN = Needs()
 # What may be said before an answer begins. From any other message on it cannot be replaced by another answer.
 _BEFORE_AN_ANSWER = frozenset({"http.response.early_hint", "http.response.debug"})
@@ -61,8 +60,11 @@ _LIFESPAN_ENDS = frozenset(
 class AsyncFace(SocketFace, Protocol):
     """What the middleware asks of ``AsyncAuthCache``."""
 
-    def recall(self, headers: Headers) -> Identity[Any] | None:
-        """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has."""
+    def recall_or_nobody(self, headers: Headers) -> Identity[Any] | None:
+        """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has.
+
+        ``NOBODY`` where there are no credentials.
+        """
 
     async def authenticate(self, headers: Headers) -> Identity[Any]:
         """Who the request speaks for."""
@@ -110,7 +112,7 @@ class AuthCacheMiddleware:
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
         self.app = app
         self._auth = auth
-        self._recall, self._authenticate = auth.recall, auth.authenticate
+        self._recall, self._authenticate = auth.recall_or_nobody, auth.authenticate
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
@@ -120,6 +122,7 @@ class AuthCacheMiddleware:
         self._selective = bool(self.exempt) or allow_preflight or self._places is not None
         self._close_code = checked_close_code(close_code)
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
+        self._missing = None if refusal_body else self._answers.of(MissingTokenError())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection, or hands it to the application."""
@@ -130,12 +133,15 @@ class AuthCacheMiddleware:
         try:
             headers: Headers | None = self._headers(scope) if self._selective else scope["headers"]
             recall = self._recall  # named before it is called, as below: see ``Story.recall``
-            identity = _NOBODY if headers is None else recall(headers) or await self._authenticate(headers)
+            identity = NOBODY if headers is None else recall(headers) or await self._authenticate(headers)
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                 await self._refuse(error, scope, receive, send)
                 return
-            identity = _NOBODY
+            identity = NOBODY
+        if identity is NOBODY and not self.optional and headers is not None:
+            await self._answer(self._missing or self._answers.of(MissingTokenError()), scope, receive, send)
+            return
         # In place, as Starlette does: what is written below (route, endpoint) is read by tracing middleware above.
         scope["user"], scope["auth"] = identity
         if kind == "websocket":
@@ -161,7 +167,7 @@ class AuthCacheMiddleware:
 
     async def _serve(self, identity: Identity[Any], scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, which lasts, and is watched for as long."""
-        claims = None if identity is _NOBODY else identity.auth.claims
+        claims = None if identity is NOBODY else identity.auth.claims
         socket = Socket(self._auth, claims, receive, send, close_code=self._close_code)
         socket.stand_in(scope)
         try:
@@ -186,7 +192,10 @@ class AuthCacheMiddleware:
         return None if exempt or (self._allow_preflight and _is_preflight(scope)) else headers
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._answers.of(error)
+        await self._answer(self._answers.of(error), scope, receive, send)
+
+    @staticmethod
+    async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         # a list of its own: whoever stands above may add to it
         headers = list(answer.encoded_headers)
         if scope["type"] == "http":

@@ -238,6 +238,10 @@ class AuthCache(Generic[UserT]):
         """See ``AsyncAuthCache.recall``."""
         return self._story.recall(headers)
 
+    def recall_or_nobody(self, headers: Headers) -> Identity[UserT] | None:
+        """See ``AsyncAuthCache.recall_or_nobody``."""
+        return self._story.recall_or_nobody(headers)
+
     def stats(self) -> Stats:
         """See ``AsyncAuthCache.stats``."""
         return self._story.stats()

@@ -36,7 +36,7 @@ from authcache_middleware.tokens.remembered import KnownToken
 from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import user_factory
-from authcache_middleware.users.user import Credentials, Identity
+from authcache_middleware.users.user import NOBODY, Credentials, Identity
 from authcache_middleware.verification import Providers, Verification, known_issuers
 
 __all__ = ["Headers", "Story"]
@@ -118,17 +118,28 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         A plain function that never waits: ask it first, and ``authenticate`` where it does not know. Raises what
         ``authenticate`` raises where there are no credentials or two of them, and for a user who may not enter.
         """
+        identity = self.recall_or_nobody(headers)
+        if identity is NOBODY:
+            raise MissingTokenError
+        return identity
+
+    def recall_or_nobody(self, headers: Headers) -> Identity[UserT] | None:  # noqa: C901 - in one frame on purpose
+        """The same for a middleware: ``NOBODY`` where there are no credentials, since an exception costs too much."""
         # Nearly every request ends in here, so this is ``credentials_of``, ``find``, ``_recalled`` and ``Memory.entry``
         # once more, in one frame and in as few steps as can be.
         credentials: str | bytes | None = None
-        for name, field in headers:
-            if len(name) == 13 and (name == b"authorization" or name.lower() in NAMES):  # noqa: PLR2004
-                if credentials is not None:
-                    raise self._reported(InvalidRequestError("duplicate"))
-                credentials = field
+        try:
+            for name, field in headers:
+                if len(name) == 13 and (name == b"authorization" or name.lower() in NAMES):  # noqa: PLR2004
+                    if credentials is not None:
+                        raise InvalidRequestError("duplicate")
+                    credentials = field
+        except RefusedError as exc:
+            self._reported(exc)
+            raise
         if credentials is None:
             self._reporter.nobody()
-            raise MissingTokenError
+            return NOBODY
         peek, wall = self._peek, self._wall  # named first: CPython 3.11 looks twice for a function in an attribute
         token = peek(credentials)
         if token is None:

@@ -19,7 +19,7 @@ from authcache_middleware.errors import (
     RefusedError,
     UnavailableError,
 )
-from authcache_middleware.users.user import ANONYMOUS, NO_CREDENTIALS, Identity, User
+from authcache_middleware.users.user import NO_CREDENTIALS, NOBODY, Identity, User
 from authcache_middleware.wsgi_logout import BackchannelLogout
 
 if TYPE_CHECKING:
@@ -39,15 +39,17 @@ __all__ = [
 
 Environ = dict[str, Any]
 Headers = Iterable[tuple[str | bytes, str | bytes]]
-_NOBODY: tuple[Any, Any] = (ANONYMOUS, NO_CREDENTIALS)
 _KNOWN = Needs()
 
 
 class Face(Protocol):
     """What the middleware asks of ``AuthCache``."""
 
-    def recall(self, headers: Headers) -> Identity[Any] | None:
-        """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has."""
+    def recall_or_nobody(self, headers: Headers) -> Identity[Any] | None:
+        """The same as ``authenticate``, where nobody has to be waited for; ``None`` where somebody has.
+
+        ``NOBODY`` where there are no credentials.
+        """
 
     def authenticate(self, headers: Headers) -> Identity[Any]:
         """Who the request speaks for."""
@@ -92,7 +94,7 @@ class AuthCacheMiddleware:
             raise ConfigurationError("auth", f"a WSGI application needs an AuthCache, not {type(auth).__name__}")
         self.app = app
         self._auth = auth
-        self._recall, self._authenticate = auth.recall, auth.authenticate
+        self._recall, self._authenticate = auth.recall_or_nobody, auth.authenticate
         self.exempt = ExemptPaths(exempt)
         self.optional = optional
         self._allow_preflight = allow_preflight
@@ -108,7 +110,7 @@ class AuthCacheMiddleware:
         """Answers one request, or hands it to the application."""
         # A front end's word, or a client's by way of a careless one: identity comes from verified tokens only.
         environ.pop("REMOTE_USER", None)
-        user, auth = _NOBODY
+        user, auth = NOBODY
         credentials = environ.get("HTTP_AUTHORIZATION")
         headers: Headers | None = () if credentials is None else (("Authorization", credentials),)
         try:
@@ -120,6 +122,8 @@ class AuthCacheMiddleware:
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
                 return self._refuse(error, environ, start_response)
+        if auth is NO_CREDENTIALS and not self.optional and headers is not None:
+            return self._refuse(MissingTokenError(), environ, start_response)
         environ["authcache.user"] = user
         environ["authcache.auth"] = auth
         environ["authcache.answer"] = self._answer_to

@@ -165,7 +165,7 @@ async def test_the_dependencies_run_in_the_event_loops_thread():
     threads = []
 
     class Watched(AsyncTableFace):
-        def recall(self, headers):
+        def recall_or_nobody(self, headers):
             return None
 
         async def authenticate(self, headers):

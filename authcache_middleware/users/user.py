@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, final
 
 from authcache_middleware.tokens.claims import Claims
 
-__all__ = ["ANONYMOUS", "NO_CREDENTIALS", "AnonymousUser", "Credentials", "Identity", "User"]
+__all__ = ["ANONYMOUS", "NOBODY", "NO_CREDENTIALS", "AnonymousUser", "Credentials", "Identity", "User"]
 
 UserT = TypeVar("UserT")
 
@@ -144,3 +144,4 @@ NO_CREDENTIALS: Final = Credentials(
     ),
     (),
 )
+NOBODY: Final[Identity[Any]] = Identity(ANONYMOUS, NO_CREDENTIALS)

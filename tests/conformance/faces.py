@@ -23,7 +23,7 @@ class TableFace:
         self.asked = 0
         self.closed = 0
 
-    def recall(self, headers) -> Identity | None:
+    def recall_or_nobody(self, headers) -> Identity | None:
         return None
 
     def authenticate(self, headers) -> Identity:
@@ -38,7 +38,7 @@ class TableFace:
 
 
 class AsyncTableFace(TableFace):
-    def recall(self, headers) -> Identity | None:
+    def recall_or_nobody(self, headers) -> Identity | None:
         return None
 
     async def authenticate(self, headers) -> Identity:

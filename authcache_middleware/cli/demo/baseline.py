@@ -26,7 +26,7 @@ class DatabaseEachTime:
         self._load_user = load_user
         self._verifier = TokenVerifier(**tokens)
 
-    def recall(self, _headers: Headers) -> Identity[User] | None:
+    def recall_or_nobody(self, _headers: Headers) -> Identity[User] | None:
         """Nothing: it knows nobody without asking."""
         return None
 
@@ -46,7 +46,7 @@ class AsyncDatabaseEachTime:
         self._load_user = load_user
         self._verifier = TokenVerifier(**tokens)
 
-    def recall(self, _headers: Headers) -> Identity[User] | None:
+    def recall_or_nobody(self, _headers: Headers) -> Identity[User] | None:
         """Nothing: it knows nobody without asking."""
         return None
 
