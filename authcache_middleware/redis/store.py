@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
@@ -58,17 +58,17 @@ class RedisStore:
         self, commands: Commands, *, wait_replicas: int = 0, gathers: bool = False, takes_turns: bool = False
     ) -> None:
         self._commands = commands
-        self._shared: Together[bytes | None] | InTurn[bytes | None] | None = None
+        self._get_one: Callable[[str], Coroutine[Any, Any, bytes | None]] = self._get
         if gathers:
-            self._shared = Together(self._get_all)
+            self._get_one = Together(self._get_all).get
         elif takes_turns:
-            self._shared = InTurn(self._get)
+            self._get_one = InTurn(self._get).get
         self._send = commands.send
         self._insist = partial(commands.insist_and_wait, replicas=wait_replicas) if wait_replicas else commands.insist
 
-    async def get(self, key: str) -> bytes | None:
+    def get(self, key: str) -> Coroutine[Any, Any, bytes | None]:
         """``GET``, or a share of one ``MGET``."""
-        return await (self._get if self._shared is None else self._shared.get)(key)
+        return self._get_one(key)  # not a coroutine of its own, around each
 
     async def _get(self, key: str) -> bytes | None:
         value: bytes | None = await self._send("GET", key)

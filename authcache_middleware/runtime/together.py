@@ -32,11 +32,15 @@ class Together(Generic[T]):
             question = self._open
             if question is None:
                 return await self._lead(key)
-            answered = question.join(key)
-            if len(question.waiting) == _MOST:
+            # One future for each who waits: cancelling him cancels what he awaits.
+            answer: asyncio.Future[T | _NoAnswer] = question.loop.create_future()
+            question.waiting.append((key, answer))
+            question.keys[key] = None
+            if len(question.keys) == _MOST:
                 self._open = None
-            if await answered:
-                return question.answer(key)
+            found = await answer
+            if not isinstance(found, _NoAnswer):
+                return found
             # who asked was cancelled: it is for somebody else to ask
 
     async def _lead(self, key: str) -> T:
@@ -47,37 +51,38 @@ class Together(Generic[T]):
             finally:
                 if self._open is question:
                     self._open = None
-            keys = list(question.waiting)
-            question.answers = dict(zip(keys, await self._ask(keys), strict=True))
-        except Exception as exc:
-            question.failure = exc
+            keys = list(question.keys)
+            answers = dict(zip(keys, await self._ask(keys), strict=True))
+        except BaseException as exc:
+            question.fail(exc)
             raise
-        finally:
-            question.end()
-        return question.answer(key)
+        question.end(answers)
+        return answers[key]
+
+
+class _NoAnswer:
+    """Instead of an answer: there will be none, and nobody has asked in vain."""
+
+
+_NO_ANSWER: Final = _NoAnswer()
 
 
 class _Question(Generic[T]):
     def __init__(self, first: str) -> None:
-        self.waiting: dict[str, list[asyncio.Future[bool]]] = {first: []}
-        self.answers: dict[str, T] | None = None
-        self.failure: Exception | None = None
+        self.loop = asyncio.get_running_loop()
+        self.keys: dict[str, None] = {first: None}
+        self.waiting: list[tuple[str, asyncio.Future[T | _NoAnswer]]] = []
 
-    def join(self, key: str) -> asyncio.Future[bool]:
-        """Whether there will be an answer. One future for each who waits: cancelling him cancels what he awaits."""
-        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.waiting.setdefault(key, []).append(answered)
-        return answered
+    def end(self, answers: dict[str, T]) -> None:
+        for key, answer in self.waiting:
+            if not answer.done():
+                answer.set_result(answers[key])
 
-    def end(self) -> None:
-        is_answered = self.answers is not None or self.failure is not None
-        for waiting in self.waiting.values():
-            for answered in waiting:
-                if not answered.done():
-                    answered.set_result(is_answered)
-
-    def answer(self, key: str) -> T:
-        if self.failure is not None:
-            raise type(self.failure)(*self.failure.args)  # one of his own: a traceback belongs to one
-        assert self.answers is not None  # noqa: S101 - nobody is told of an answer that is not there
-        return self.answers[key]
+    def fail(self, failure: BaseException) -> None:
+        for _, answer in self.waiting:
+            if answer.done():
+                continue
+            if isinstance(failure, Exception):
+                answer.set_exception(type(failure)(*failure.args))  # one of his own: a traceback belongs to one
+            else:
+                answer.set_result(_NO_ANSWER)
