@@ -89,6 +89,8 @@ class Flights:
         self._monotonic = monotonic
         self._mutex = runtime.mutex()  # guards both tables and each flight's count of commands
         self._open: dict[str, Flight] = {}
+        self.find = self._open.get
+        """The flight of that key that is under way, if there is one."""
         self._pauses: dict[str, float] = {}
 
     def __contains__(self, key: str) -> bool:

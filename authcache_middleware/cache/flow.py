@@ -23,6 +23,7 @@ from authcache_middleware.cache.links import Links
 from authcache_middleware.cache.loads import LoadError, Loads, to_ms
 from authcache_middleware.cache.memory import Memory, Reading
 from authcache_middleware.cache.outage import OutagePolicy
+from authcache_middleware.cache.reads import Read, Reads
 from authcache_middleware.cache.refresh import Refresher, refresh_window_ms
 from authcache_middleware.cache.store import REDIS_GONE, Store
 from authcache_middleware.errors import UnavailableError, frames_of
@@ -93,10 +94,12 @@ class UserFlow:
         self._keys = keys
         self._issuer = issuer
         self._waits = waits
+        self._deadline = waits.deadline
         self._needs_sessions = needs_sessions
         self._reporter = reporter
         self._lease_ms = to_ms(waits.lease)
         self._flights = Flights(runtime, clock.monotonic)
+        self._reads = Reads(runtime.mutex())
         self._told: set[str] = set()
 
     async def record(self, subject: str) -> Record:
@@ -105,10 +108,11 @@ class UserFlow:
         On the blocking face a load that was begun in time is waited for, since nothing can interrupt it.
         """
         key = self._keys.record(subject)
-        deadline = self._clock.monotonic() + self._waits.deadline
+        monotonic = self._clock.monotonic  # named before it is called, see ``Story.recall``
+        deadline = monotonic() + self._deadline
         try:
             # A flight that is older than a lease may hang in a loader, while another process has filled the record.
-            if not self._flights.has_younger_than(key, self._waits.lease):
+            if self._flights.find(key) is None or not self._flights.has_younger_than(key, self._waits.lease):
                 record = await self._stored(key, subject)
                 if record is not None:
                     self._reporter.redis_hit()
@@ -125,29 +129,40 @@ class UserFlow:
         """What one GET finds; kept in memory, unless it might be old before it is."""
         reading = self._memory.begin(key)
         try:
-            value = await self._store.get(key)
-            if value is None or is_lease(value):
-                return None
-            record = self._read(value, subject)
-            self._use(record, value, key, subject, reading)
+            return self._found(key, subject, await self._store.get(key), reading)
         except (UnreadableValueError, ForeignValueError):
             return None  # the flight decides what becomes of it
-        else:
-            return record
         finally:
             if reading is not None:
                 self._memory.end(reading)
 
-    def _use(self, record: Record, value: bytes, key: str, subject: str, reading: Reading | None) -> None:
+    def _found(self, key: str, subject: str, value: bytes | None, reading: Reading | None) -> Record | None:
+        read = self._reads.find(key)
+        if read is not None and read.packed == value:
+            read.asked = True
+        elif value is None or is_lease(value):
+            if read is not None:
+                self._reads.forget(key)
+            return None
+        else:
+            record = self._read(value, subject)
+            read = Read(value, record, self._fresh_until_ms(record))
+            if reading is None:  # memory, which spares the GET as well, will not have it
+                self._reads.put(key, read)
+        self._use(key, subject, read, reading)
+        return read.record
+
+    def _fresh_until_ms(self, record: Record) -> int:
+        return record.expires_at_ms - (0 if self._refresher is None else refresh_window_ms(record))
+
+    def _use(self, key: str, subject: str, read: Read, reading: Reading | None) -> None:
         """Keep the record until it is to be refreshed; from then on each request looks whether it has been."""
-        fresh_ms = record.expires_at_ms - self._clock.wall() * 1000
-        if self._refresher is not None:
-            fresh_ms -= refresh_window_ms(record)
-            if fresh_ms <= 0 and record.user is not None:
-                self._refresher.refresh(key, subject, value)
+        now_ms, record = self._clock.wall() * 1000, read.record
+        if now_ms >= read.fresh_until_ms and self._refresher is not None and record.user is not None:
+            self._refresher.refresh(key, subject, read.packed)
         if reading is not None and (self._links is None or self._links.hear_of(key)):
-            ends = record.expires_at_ms / 1000 - self._clock.wall()
-            self._memory.keep(reading, record, seconds=fresh_ms / 1000, ends_in=ends)
+            seconds, ends_in = (read.fresh_until_ms - now_ms) / 1000, (record.expires_at_ms - now_ms) / 1000
+            self._memory.keep(reading, record, seconds=seconds, ends_in=ends_in)
 
     async def _shared(self, key: str, subject: str, deadline: float) -> Record:
         refusals = 0

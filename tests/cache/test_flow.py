@@ -106,6 +106,36 @@ def test_every_reader_gets_what_the_record_holds(driver, loader) -> None:
     assert first.set == second.set == (1,)
 
 
+def test_a_record_that_has_not_changed_in_redis_is_not_taken_apart_again(driver, store, loader) -> None:
+    loader.rows["1"] = {"tags": ["a"]}
+    enter(driver)
+    store.calls.clear()
+    first, second = enter(driver).user, enter(driver).user
+    assert first.tags is second.tags
+    assert store.calls == ["get", "get"]  # it may have
+
+
+@pytest.mark.parametrize("then", [b"", b"garbage", new_lease()[:6], None])
+def test_what_stands_there_instead_is_seen_at_once(driver, store, loader, then) -> None:
+    enter(driver)
+    enter(driver)
+    record = stored(store)
+    loader.rows["1"] = {"name": "Eve"}
+    finish(store.delete("user:1") if then is None else store.set("user:1", then, ttl_ms=9_000))
+    assert enter(driver).user.name == enter(driver).user.name == "Eve"
+    finish(store.set("user:1", record, ttl_ms=9_000))
+    assert enter(driver).user.name == "Ann"
+
+
+def test_a_record_of_somebody_else_is_told_from_ones_own(driver, store, loader) -> None:
+    loader.rows["2"] = {"name": "Bob"}
+    for subject in "1122":
+        enter(driver, subject)
+    finish(store.set("user:1", stored(store, "user:2"), ttl_ms=9_000))
+    assert enter(driver, "1").user.name == "Ann"
+    assert loader.calls == ["1", "2", "1"]
+
+
 def test_an_invalidated_user_is_loaded_again(driver, loader) -> None:
     enter(driver)
     loader.rows["1"] = {"name": "Anna"}
