@@ -21,8 +21,7 @@ Headers = Iterable[tuple[str, str]]
 
 # RFC 9110, section 5.6.2: what a cookie's name, a subprotocol and a header's name are made of.
 _match_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-# RFC 6750, section 2.1: b64token.
-_match_bearer = re.compile(r"[A-Za-z0-9\-._~+/]++=*+", re.ASCII).fullmatch
+_B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 _match_parameter = re.compile(r"[A-Za-z0-9_.\-]+").fullmatch
 # RFC 6454, section 6.2, as browsers write it: in lower case, without a path.
 _match_origin = re.compile(r"[a-z][a-z0-9+.\-]*://[^/?#@\sA-Z*]+").fullmatch
@@ -121,16 +120,19 @@ class TokenPlaces:
         (``malformed``), and for a cookie that another site may have sent (``origin``).
         """
         tokens: list[str] = []
-        if isinstance(self.cookie, str):
+        if sent.cookie and isinstance(self.cookie, str):
             tokens += _cookie_values(sent.cookie, self.cookie)
         by_cookie = bool(tokens)
-        if sent.method is None and isinstance(self.subprotocol, str):
-            tokens += _after(sent.subprotocols, self.subprotocol)
-        if sent.method is None and isinstance(self.query, str):
-            tokens += _parameters(sent.query, self.query)
-        found = [*(sent.authorization if self.header else ()), *(f"Bearer {token}" for token in tokens)]
-        if len(found) == 1:
-            if tokens and not _match_bearer(tokens[0]):
+        if sent.method is None:
+            if isinstance(self.subprotocol, str):
+                tokens += _after(sent.subprotocols, self.subprotocol)
+            if isinstance(self.query, str):
+                tokens += _parameters(sent.query, self.query)
+        found = [*sent.authorization] if self.header else []
+        if tokens:
+            found += [f"Bearer {token}" for token in tokens]
+        if tokens and len(found) == 1:
+            if not _is_bearer_token(tokens[0]):
                 return _Refused("malformed")
             if by_cookie and not self._is_ours(sent):
                 return _Refused("origin")
@@ -163,8 +165,19 @@ class _Refused:
 def _cookie_values(fields: list[str], name: str) -> list[str]:
     """The values of every cookie of that name (RFC 6265, section 5.4); HTTP/2 may send each in a field of its own."""
     # Exactly the name: a server that took " __Host-x" for "__Host-x" would let in what the prefix keeps out.
-    pairs = (pair.strip(" \t").partition("=") for line in fields for pair in line.split(";"))
-    return [value for found, _, value in pairs if found == name]
+    values = []
+    for field in fields:
+        for pair in field.split(";"):
+            found, _, value = pair.strip(" \t").partition("=")
+            if found == name:
+                values.append(value)
+    return values
+
+
+def _is_bearer_token(text: str) -> bool:
+    """RFC 6750, section 2.1: b64token. A regular expression takes twice as long."""
+    octets = text.encode("ascii", "replace").rstrip(b"=")  # by "?", which is none of the characters
+    return bool(octets) and not octets.translate(None, _B64TOKEN)
 
 
 def _after(subprotocols: list[str], marker: str) -> list[str]:
