@@ -136,7 +136,7 @@ class AuthCacheMiddleware:
             identity = NOBODY if headers is None else recall(headers) or await self._authenticate(headers)
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):
-                await self._refuse(error, scope, receive, send)
+                await self._answer(self._answers.of(error), scope, receive, send)
                 return
             identity = NOBODY
         if identity is NOBODY and not self.optional and headers is not None:
@@ -163,7 +163,7 @@ class AuthCacheMiddleware:
         except (RefusedError, UnavailableError) as error:
             if said is not None and said["type"] not in _BEFORE_AN_ANSWER:
                 raise
-            await self._refuse(error, scope, receive, send)
+            await self._answer(self._answers.of(error), scope, receive, send)
 
     async def _serve(self, identity: Identity[Any], scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, which lasts, and is watched for as long."""
@@ -175,7 +175,7 @@ class AuthCacheMiddleware:
         except (RefusedError, UnavailableError) as error:
             if socket.has_begun:
                 raise
-            await self._refuse(error, scope, receive, send)
+            await self._answer(self._answers.of(error), scope, receive, send)
         except SocketEndedError:
             pass  # it was told so, and has ended by that
         finally:
@@ -190,9 +190,6 @@ class AuthCacheMiddleware:
                 conceal(scope, self._places)
         exempt = self.exempt.match(asgi_path(scope), scope.get("raw_path"))
         return None if exempt or (self._allow_preflight and _is_preflight(scope)) else headers
-
-    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._answer(self._answers.of(error), scope, receive, send)
 
     @staticmethod
     async def _answer(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:

@@ -58,6 +58,8 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         self._aliases = None
         if self._options.issuers:
             self._aliases = {name: known.says.alias for name, known in self._issuers.items()}
+        # What is not remembered would be verified again by whoever has to wait for its user.
+        self._verifies_here = self._tokens.has_all_keys and self._options.token_entries > 0
         self._make_user = user_factory(self._options.user_type)
         # A session may expire before its token does: where one is required, each request looks.
         self._is_settled = (
@@ -116,7 +118,8 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         """What ``authenticate`` would return, if this process can say it without asking anyone; else ``None``.
 
         A plain function that never waits: ask it first, and ``authenticate`` where it does not know. Raises what
-        ``authenticate`` raises where there are no credentials or two of them, and for a user who may not enter.
+        ``authenticate`` raises where there are no credentials or two of them, for a user who may not enter, and for a
+        token that is refused by keys which are at hand.
         """
         identity = self.recall_or_nobody(headers)
         if identity is NOBODY:
@@ -143,7 +146,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         peek, wall = self._peek, self._wall  # named first: CPython 3.11 looks twice for a function in an attribute
         token = peek(credentials)
         if token is None:
-            return None
+            return self._newcomer(credentials) if self._verifies_here else None
         now, source = wall(), token.source
         if now >= token.until or now < token.earliest or (source is not None and source.settled() is not token.keys):
             return None
@@ -159,6 +162,15 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
                 else:  # a call less
                     self._reporter.memory_hits += 1
                 return identity  # type: ignore[no-any-return]
+        return self._recalled(token)
+
+    def _newcomer(self, credentials: str | bytes) -> Identity[UserT] | None:
+        """The same for a token that is not remembered, where its keys are at hand: nobody has to be waited for."""
+        try:
+            token = self._tokens.check(token_of(credentials), credentials)
+        except RefusedError as exc:
+            self._reported(exc)
+            raise
         return self._recalled(token)
 
     def _recalled(self, token: KnownToken) -> Identity[UserT] | None:

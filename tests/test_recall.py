@@ -11,6 +11,7 @@ from faces import headers, settings, token_for
 
 from authcache_middleware import AsyncAuthCache, InvalidTokenError
 from authcache_middleware.testing import ManualClock, MemoryStore
+from authcache_middleware.tokens.verifier import TokenVerifier
 
 STALENESS, TTL, LIFETIME = 1000.0, 2000.0, 3000
 ROWS = {"1": {"id": 1, "status": "active"}, "2": {"id": 2, "status": "active"}}
@@ -158,6 +159,50 @@ async def test_the_face_is_closed_and_may_be_used_again() -> None:
     ready.trust()
     assert ready.recall() is None  # another memory, which has to learn of him first
     await ready.known()
+    await ready.auth.aclose()
+
+
+async def test_a_new_token_of_a_known_user_is_verified_where_it_is_asked_for() -> None:
+    ready = Ready()
+    ready.trust()
+    await ready.known()
+    another = headers(token_for("1", now=ready.clock.wall(), lifetime=LIFETIME, claims={"jti": "another"}))
+    assert ready.auth.recall(another).auth.claims.token_id == "another"
+    assert ready.auth.stats().token_entries == 2
+    await ready.auth.aclose()
+
+
+async def test_a_forged_token_is_refused_there_and_counted_once() -> None:
+    ready = Ready()
+    ready.trust()
+    await ready.known()
+    forged = headers(token_for("1", now=ready.clock.wall())[:-4] + "AAAA")
+    with pytest.raises(InvalidTokenError, match="signature"):
+        ready.auth.recall(forged)
+    assert (ready.auth.stats().refused, ready.auth.stats().token_entries) == (1, 1)
+    await ready.auth.aclose()
+
+
+async def test_a_new_token_of_an_unknown_user_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = Ready()
+    verified: list[str] = []
+    verify = TokenVerifier.verify
+    monkeypatch.setattr(
+        TokenVerifier, "verify", lambda self, token, now: verified.append(token) or verify(self, token, now)
+    )
+    ready.trust()
+    assert ready.recall() is None
+    await ready.auth.authenticate(ready.sent["1"])
+    assert len(verified) == 1
+    await ready.auth.aclose()
+
+
+async def test_where_no_token_is_remembered_it_is_verified_by_who_waits_for_the_user() -> None:
+    ready = Ready(token_entries=0)
+    ready.trust()
+    for _ in range(2):
+        await ready.auth.authenticate(ready.sent["1"])
+    assert ready.recall() is None
     await ready.auth.aclose()
 
 
