@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, final
 
 from authcache_middleware.bounded import BoundedMap, Kept
+from authcache_middleware.errors import InvalidTokenError
 from authcache_middleware.packed import PackedMap
 from authcache_middleware.tokens.answers import Introspected
 from authcache_middleware.tokens.claims import Claims
@@ -21,6 +22,8 @@ __all__ = ["KnownToken", "RememberedTokens"]
 
 _MOST_READY: Final = 10_000
 _MOST_AROUND_IT: Final = len("Bearer ") + 1
+_SHORT: Final = 100
+_DOTS: Final = 2
 _TIMES: Final = struct.Struct("<dd")
 
 
@@ -117,6 +120,9 @@ class RememberedTokens:
         known = self._get(credentials)
         if known is not None and known.earliest <= now < known.until and known.is_of_current_keys():
             return known
+        # Said here of most garbage, which comes in floods: an exception costs again in each function it passes through.
+        if len(token) < _SHORT and token.count(".") < _DOTS:
+            raise InvalidTokenError("malformed")
         verifier = self._router.pick(token)
         source = verifier.keys if isinstance(verifier.keys, RemoteKeys) else None
         keys = verifier.keys.current()  # first: where it is replaced in between, the entry is never found

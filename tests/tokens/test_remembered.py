@@ -290,6 +290,25 @@ def test_a_token_is_verified_once() -> None:
     assert tokens.find(text, NOW + 605) is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 50, 98, 99, 100, 101, 9000])
+@pytest.mark.parametrize("dots", range(5))
+def test_garbage_is_refused_for_the_same_reason_as_by_the_verifier(size, dots) -> None:
+    text = ".".join(["e30A"] * (dots + 1)) + "A" * size
+    with pytest.raises(InvalidTokenError) as ours:
+        enter(remembered(verifier()), text, NOW)
+    with pytest.raises(InvalidTokenError) as its:
+        verifier().verify(text, NOW)
+    assert ours.value.reason == its.value.reason
+
+
+def test_short_garbage_does_not_get_to_the_verifier() -> None:
+    inner = Counted(verifier())
+    for text, asked in (("not.a-token", 0), ("null", 0), ("a.b.c", 1), ("not.a-token" + "A" * 100, 2)):
+        with pytest.raises(InvalidTokenError, match="malformed"):
+            enter(remembered(inner), text, NOW)
+        assert inner.asked == asked
+
+
 def test_another_spelling_is_another_token_and_a_refused_one_is_not_kept() -> None:
     tokens, text = remembered(verifier()), token()
     enter(tokens, text, NOW)
