@@ -39,7 +39,6 @@ __all__ = [
 
 Environ = dict[str, Any]
 Headers = Iterable[tuple[str | bytes, str | bytes]]
-_KNOWN = Needs()
 
 
 class Face(Protocol):
@@ -163,7 +162,7 @@ def current_user(environ: Environ) -> User:
 
     The anonymous one, who stands in ``environ["authcache.user"]``, raises ``MissingTokenError``.
     """
-    return authorise(environ, "authcache.user", "authcache.auth", _KNOWN)
+    return authorise(environ, "authcache.user", "authcache.auth")
 
 
 def requires(*scopes: str, **needs: Unpack[NeedsDict]) -> Callable[[Environ], User]:

@@ -77,8 +77,8 @@ def needed_scopes(scopes: tuple[str, ...], argument: str = "scopes") -> tuple[st
     return scopes
 
 
-def authorise(request: Mapping[str, Any], user_key: str, auth_key: str, needs: Needs) -> User:
-    """The known user of ``request`` (a scope or environment), who brings all that is needed.
+def authorise(request: Mapping[str, Any], user_key: str, auth_key: str, needs: Needs | None = None) -> User:
+    """The known user of ``request`` (a scope or environment), who brings all that is needed, if anything is.
 
     Raises ``MissingTokenError`` for the anonymous user, ``InsufficientScopeError`` where something is not granted,
     and ``ConfigurationError`` where no middleware of ours has said who the user is.
@@ -89,7 +89,8 @@ def authorise(request: Mapping[str, Any], user_key: str, auth_key: str, needs: N
         raise ConfigurationError("app", "AuthCacheMiddleware does not stand before it, or another stands between")
     if auth is NO_CREDENTIALS or isinstance(user, AnonymousUser):
         raise MissingTokenError
-    needs.refuse(user, auth)
+    if needs is not None:
+        needs.refuse(user, auth)
     known: User = user  # or of the application's own type, which a scope cannot tell
     return known
 
