@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -76,6 +77,46 @@ async def _bare(
 def _ours(*, memory: bool) -> Any:
     auth = AsyncAuthCache(_setting("URL"), load_user=_load, **_options(memory=memory))
     return asgi.AuthCacheMiddleware(_bare, auth=auth)
+
+
+class _Least:
+    """The least that a check of a token in memory can be: nothing is verified, nobody is refused, no time is over.
+
+    It finds the one header, looks it up in a dictionary, reads the two clocks, says who it is, and sees whether an
+    answer has begun.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Any, object] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await _bare(scope, receive, send)
+            return
+        credentials = None
+        for name, field in scope["headers"]:
+            if name == b"authorization":
+                if credentials is not None:
+                    raise ValueError
+                credentials = field
+        identity = self._known.get(credentials)
+        if identity is None:
+            identity = self._known[credentials] = object()
+        if time.time() < 0 or time.monotonic() < 0:
+            raise ValueError
+        scope["user"] = scope["auth"] = identity
+        said = None
+
+        def watched(message: Any) -> Any:
+            nonlocal said
+            said = message
+            return send(message)
+
+        try:
+            await _bare(scope, receive, watched)
+        except ValueError:
+            if said is not None:
+                raise
 
 
 def _active() -> Any:
@@ -168,6 +209,7 @@ def _plain_wsgi() -> Any:
 
 ASGI: dict[str, Callable[[], Any]] = {
     "bare": lambda: _bare,
+    "least": _Least,
     "memory": lambda: _ours(memory=True),
     "redis": lambda: _ours(memory=False),
     "peer": _starlette,
@@ -182,6 +224,7 @@ WSGI: dict[str, Callable[[], Any]] = {
 NAMES = {
     "asgi": {
         "bare": "bare ASGI app",
+        "least": "the least that a check can be",
         "memory": "ours, memory",
         "redis": "ours, memory off",
         "peer": "Starlette + PyJWT + Redis",

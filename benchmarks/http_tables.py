@@ -14,7 +14,7 @@ from rich.table import Table
 __all__ = ["APPS", "CONNECTIONS", "Load", "goals", "tables"]
 
 CONNECTIONS = 64
-APPS = ("bare", "memory", "redis", "peer", "users")
+APPS = ("bare", "least", "memory", "redis", "peer", "users")
 _OF_BARE, _OF_PEER, _OF_USERS = 0.93, 4.0, 20.0
 _TOO_BUSY = 0.8
 _EACH = "CPU, commands to Redis and its CPU are those of one request, medians"

@@ -38,10 +38,12 @@ from authcache_middleware.testing import EmbeddedServer, issue_token
 __all__ = ["main"]
 
 _HERE = Path(__file__).resolve().parent
-_SILENT = ("bare", "memory")  # these send nothing to Redis once they are warm
+_SILENT = ("bare", "least", "memory")  # these send nothing to Redis once they are warm
 _WARM_S = 60.0
 _USERS = APPS[-1]
-_QUICK_USERS, _QUICK_S = 4, 0.25
+_LEAST = "least"  # to saturation alone: it is there for its share of the bare app's requests/s
+_ASGI_ALONE = (_LEAST, _USERS)
+_QUICK_APPS, _QUICK_USERS, _QUICK_S = ("bare", "memory"), 4, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class _Wanted:
 
     def apps_of(self, kind: Kind) -> list[str]:
         """What this server can serve."""
-        return [app for app in self.apps if app != _USERS or kind.protocol == "asgi"]
+        return [app for app in self.apps if app not in _ASGI_ALONE or kind.protocol == "asgi"]
 
     saturate: bool = True
 
@@ -110,7 +112,7 @@ def main(
     wanted = _Wanted(rounds, seconds, rate, _tokens(users), apps=chosen, saturate=wrk() is not None)
     if quick:
         report.skipped["saturation"] = "a trial"
-        wanted = _Wanted(1, _QUICK_S, rate[:1], _tokens(_QUICK_USERS), apps=APPS[:2], saturate=False)
+        wanted = _Wanted(1, _QUICK_S, rate[:1], _tokens(_QUICK_USERS), apps=_QUICK_APPS, saturate=False)
     loads: list[Load] = []
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -180,7 +182,7 @@ def _measured(kind: Kind, url: str, wanted: _Wanted, step: Callable[[], Any]) ->
                 one = _Turn(kind.name, app, number, served[app].port, meters[app])
                 if wanted.saturate:
                     yield one.saturated(wanted)
-                for rate in wanted.rates:
+                for rate in wanted.rates if app != _LEAST else ():
                     yield one.at(rate, wanted)
                 step()
 
