@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import InvalidResponse, ReadOnlyError, ResponseError
 
+from authcache_middleware.redis.bulks import ErrorReplyError, read_values, stream_of
 from authcache_middleware.runtime import at_most
 
 __all__ = ["AsyncHeld", "BlockingHeld"]
@@ -45,7 +46,10 @@ class AsyncHeld:
         try:
             async with at_most(self._timeout):
                 await connection.send_packed_command([_packed(command)], check_health=False)
-                reply = await connection.read_response()
+                reply = await _reply(connection, command)
+        except ErrorReplyError:  # what it is the client knows
+            await self._given_back(connection)
+            return await self._client.execute_command(*command)
         except BaseException as exc:
             if isinstance(exc, ResponseError) and not isinstance(exc, ReadOnlyError):
                 self._idle.append(connection)  # this is an answer, with nothing left to be read
@@ -130,6 +134,16 @@ class BlockingHeld:
             return self._idle.pop()
         except IndexError:  # not looked at before: another thread might take the last one in between
             return None
+
+
+async def _reply(connection: Any, command: tuple[str | bytes | int, ...]) -> Any:
+    stream = stream_of(connection) if command[0] == "MGET" else None
+    if stream is None:
+        return await connection.read_response()
+    try:
+        return await read_values(stream, len(command) - 1)
+    except (InvalidResponse, ValueError, EOFError, OSError) as exc:
+        raise RedisConnectionError from exc
 
 
 def _taking(pool: Any) -> Callable[[], Any]:

@@ -152,16 +152,32 @@ def test_an_error_of_the_server_leaves_the_connection_in_hand(make: Any, other: 
     assert own(other, prefix) == before
 
 
+def test_an_mget_that_fails_fails_as_the_clients(make: Any, other: redis.Redis, prefix: str) -> None:
+    hands = make()
+    other.set(prefix, b"here")
+    assert hands.execute("MGET", prefix, prefix) == [b"here", b"here"]
+    before = own(other, prefix)
+    for _ in range(3):
+        with pytest.raises(ResponseError, match="wrong number of arguments"):
+            hands.execute("MGET")
+        assert hands.execute("MGET", prefix, f"{prefix}nothing") == [b"here", None]
+    assert own(other, prefix) == before
+    for each in before:
+        other.client_kill_filter(_id=each)
+    assert hands.execute("MGET", f"{prefix}nothing", prefix) == [None, b"here"]
+
+
 def test_a_late_answer_answers_nobody_else(make: Any, other: redis.Redis, prefix: str) -> None:
     hands = make(timeout=0.2)
     other.set(f"{prefix}1", b"one")
     other.set(f"{prefix}2", b"two")
     assert hands.execute("GET", f"{prefix}1") == b"one"
-    other.client_pause(400)
-    with pytest.raises((redis.TimeoutError, TimeoutError)):
-        hands.execute("GET", f"{prefix}1")
-    other.client_unpause()
-    assert hands.execute("GET", f"{prefix}2") == b"two"
+    for command in (("GET", f"{prefix}1"), ("MGET", f"{prefix}1", f"{prefix}1")):
+        other.client_pause(400)
+        with pytest.raises((redis.TimeoutError, TimeoutError)):
+            hands.execute(*command)
+        other.client_unpause()
+        assert hands.execute("GET", f"{prefix}2") == b"two"
 
 
 def test_who_is_cancelled_leaves_nothing_behind(server: Any, other: redis.Redis, prefix: str) -> None:
