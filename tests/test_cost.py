@@ -24,7 +24,7 @@ REQUESTS = 1000
 PROGRAM = Path(__file__).with_name("counted.py")
 
 BLOCKS_OF_A_MEMORY_HIT = 4.4  # while the application runs
-BLOCKS_OF_A_BATCHED_HIT = 12.2  # while it waits
+BLOCKS_OF_A_BATCHED_HIT = 11.0  # while it waits
 INSTRUCTIONS_OF_A_MEMORY_HIT = 1.6  # beside those of the bare application
 
 
