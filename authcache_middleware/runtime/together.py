@@ -41,6 +41,8 @@ class Together(Generic[T]):
             found = await answer
             if not isinstance(found, _NoAnswer):
                 return found
+            if (failure := found.failure) is not None:
+                raise type(failure)(*failure.args)  # one of his own: a traceback belongs to one
             # who asked was cancelled: it is for somebody else to ask
 
     async def _lead(self, key: str) -> T:
@@ -54,17 +56,17 @@ class Together(Generic[T]):
             keys = list(question.keys)
             answers = dict(zip(keys, await self._ask(keys), strict=True))
         except BaseException as exc:
-            question.fail(exc)
+            question.fail(_NoAnswer(exc if isinstance(exc, Exception) else None))
             raise
         question.end(answers)
         return answers[key]
 
 
 class _NoAnswer:
-    """Instead of an answer: there will be none, and nobody has asked in vain."""
+    """Instead of an answer: the question has failed, or without a failure nobody has asked it."""
 
-
-_NO_ANSWER: Final = _NoAnswer()
+    def __init__(self, failure: Exception | None) -> None:
+        self.failure = failure
 
 
 class _Question(Generic[T]):
@@ -78,11 +80,7 @@ class _Question(Generic[T]):
             if not answer.done():
                 answer.set_result(answers[key])
 
-    def fail(self, failure: BaseException) -> None:
+    def fail(self, instead: _NoAnswer) -> None:
         for _, answer in self.waiting:
-            if answer.done():
-                continue
-            if isinstance(failure, Exception):
-                answer.set_exception(type(failure)(*failure.args))  # one of his own: a traceback belongs to one
-            else:
-                answer.set_result(_NO_ANSWER)
+            if not answer.done():
+                answer.set_result(instead)
