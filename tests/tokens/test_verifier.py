@@ -8,6 +8,7 @@ from jwt.utils import base64url_decode, base64url_encode
 
 from authcache_middleware.errors import ConfigurationError, InvalidTokenError
 from authcache_middleware.testing.tokens import issue_token
+from authcache_middleware.tokens.strict import MOST_HEADERS
 from authcache_middleware.tokens.verifier import TokenVerifier
 
 NOW = 1_790_000_000.0
@@ -85,6 +86,29 @@ def test_types_are_taken_as_configured(make, issue):
     assert reason(make(typ=["k"]), issue(typ="application/K")) is None
     # The Kelvin sign, which lower() makes a k of.
     assert reason(make(typ=["k"]), issue(typ="\u212a")) == "typ"
+
+
+def test_a_header_is_remembered_for_the_verifier_and_types_that_took_it(make, issue):
+    verifier, token = make(), issue(typ="logout+jwt")
+    for _ in range(2):
+        assert verifier.open(token, frozenset({"logout+jwt"}))["sub"] == "1"
+        assert reason(verifier, token) == "typ"
+    assert reason(make(), issue()) is None
+    assert reason(make(typ=[None]), issue()) == "typ"
+    assert (
+        reason(
+            make(algorithms=["HS512"], keys=b"another secret, of sixty-four octets, as is asked for HS512: 123"),
+            issue(),
+        )
+        == "algorithm"
+    )
+
+
+def test_headers_are_remembered_up_to_a_bound(make, issue):
+    verifier = make()
+    for number in range(MOST_HEADERS + 10):
+        assert reason(verifier, issue(kid=f"k{number}")) is None
+    assert verifier._judge_header.cache_info().currsize == MOST_HEADERS
 
 
 def test_required_claims_must_be_there(make, issue, secret):
