@@ -45,7 +45,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[str | bytes, str | bytes]]
 
-_KNOWN = Needs()
 # What may be said before an answer begins. From any other message on it cannot be replaced by another answer.
 _BEFORE_AN_ANSWER = frozenset({"http.response.early_hint", "http.response.debug"})
 _LIFESPAN_ENDS = frozenset(
@@ -110,7 +109,7 @@ class AuthCacheMiddleware:
     ) -> None:
         if not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
-        self.app = app
+        self.app = self._entrance(app)
         self._auth = auth
         self._recall, self._authenticate = auth.recall_or_nobody, auth.authenticate
         self.exempt = ExemptPaths(exempt)
@@ -123,6 +122,10 @@ class AuthCacheMiddleware:
         self._close_code = checked_close_code(close_code)
         self._answers = Answers(realm=realm, refusal_body=refusal_body)
         self._missing = None if refusal_body else self._answers.of(MissingTokenError())
+
+    def _entrance(self, app: App) -> App:
+        """What connections are handed to: a subclass may stand there until the first one comes."""
+        return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection, or hands it to the application."""
@@ -256,7 +259,7 @@ class _Connect:
 
 def current_user(scope: Scope) -> User:
     """The known user of a request; the anonymous one, who stands in ``scope["user"]``, raises ``MissingTokenError``."""
-    return authorise(scope, "user", "auth", _KNOWN)
+    return authorise(scope, "user", "auth")
 
 
 async def extend(scope: Scope, token: str) -> Identity[Any]:

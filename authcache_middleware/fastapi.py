@@ -29,20 +29,19 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
 
     Every operation but those on ``exempt`` paths is locked with the scheme ``bearer``, or with ``cookie`` where
     ``tokens_in`` takes tokens from one; with ``optional`` the lock may stay open, except where ``current_user`` or
-    ``requires`` is a dependency. It does so from the application's first connection (its lifespan) on;
+    ``requires`` is a dependency. It does so from the first connection that the application gets (its lifespan) on;
     ``app.openapi()`` called before shows the dependencies only.
     """
 
-    _documented = False
+    def _entrance(self, app: asgi.App) -> asgi.App:
+        async def first(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+            self.app = app  # only once: nothing stands between at the requests that follow
+            found = scope.get("app", app)
+            if isinstance(found, FastAPI):
+                self._document(found)
+            await app(scope, receive, send)
 
-    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        """Answers one connection, or hands it to the application."""
-        if not self._documented:
-            self._documented = True
-            app = scope.get("app", self.app)
-            if isinstance(app, FastAPI):
-                self._document(app)
-        await super().__call__(scope, receive, send)
+        return first
 
     def _document(self, app: FastAPI) -> None:
         plain = app.openapi
