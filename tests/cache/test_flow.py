@@ -127,6 +127,18 @@ def test_what_stands_there_instead_is_seen_at_once(driver, store, loader, then) 
     assert enter(driver).user.name == "Ann"
 
 
+def test_nothing_is_held_of_a_user_whose_record_is_gone(driver, store) -> None:
+    story = getattr(driver.face, "_story", driver.face)
+    (reads,) = driver.there(lambda: [each.users._reads for each in story._engine()._of.values()])
+    enter(driver)
+    enter(driver)
+    assert len(reads) == 1
+    driver("revoke_user", "1")
+    with pytest.raises(InvalidTokenError):
+        enter(driver)
+    assert len(reads) == 0
+
+
 def test_a_record_of_somebody_else_is_told_from_ones_own(driver, store, loader) -> None:
     loader.rows["2"] = {"name": "Bob"}
     for subject in "1122":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 import redis.asyncio
@@ -85,3 +86,4 @@ async def test_a_connection_of_redis_py_has_a_stream_while_it_is_open(redis_url)
     await connection.disconnect()
     assert stream_of(connection) is None
     assert stream_of(object()) is None
+    assert stream_of(SimpleNamespace(_reader=object())) is None
