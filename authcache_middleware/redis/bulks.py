@@ -6,8 +6,7 @@ the one expected is left to redis-py.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.exceptions import InvalidResponse
 from redis.utils import HIREDIS_AVAILABLE
@@ -22,17 +21,27 @@ class ErrorReplyError(Exception):
     """The reply is an error. It has been read to its end, and is not in here: redis-py knows them all by name."""
 
 
-def stream_of(connection: Any) -> asyncio.StreamReader | None:
+class Stream(Protocol):
+    """What is used of ``asyncio.StreamReader``, whose methods these are."""
+
+    async def readuntil(self, separator: bytes) -> bytes: ...
+
+    async def readexactly(self, n: int) -> bytes: ...
+
+    async def read(self, n: int) -> bytes: ...
+
+
+def stream_of(connection: Any) -> Stream | None:
     """What an open connection of ``redis.asyncio`` reads from; ``None`` where its own parser is to be used.
 
     With hiredis that is the quicker one. The attribute is not public: under a redis-py that has it not, all is as it
     would be without this module.
     """
-    stream = None if HIREDIS_AVAILABLE else getattr(connection, "_reader", None)
-    return stream if isinstance(stream, asyncio.StreamReader) else None
+    stream: Stream | None = None if HIREDIS_AVAILABLE else getattr(connection, "_reader", None)
+    return stream if hasattr(stream, "readuntil") else None
 
 
-async def read_values(stream: asyncio.StreamReader, count: int) -> list[bytes | None]:
+async def read_values(stream: Stream, count: int) -> list[bytes | None]:
     """The values of an array of so many bulk strings (RESP2), with nothing behind it.
 
     Raises ``ErrorReplyError``; or redis-py's ``InvalidResponse``, a ``ValueError``, and ``EOFError`` where it ends too
@@ -66,7 +75,7 @@ async def read_values(stream: asyncio.StreamReader, count: int) -> list[bytes | 
     return values
 
 
-async def _more(stream: asyncio.StreamReader) -> bytes:
+async def _more(stream: Stream) -> bytes:
     data = await stream.read(_CHUNK)
     if not data:
         raise EOFError
