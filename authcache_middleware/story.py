@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from authcache_middleware.backchannel import ProviderCalls
 from authcache_middleware.bearer.header import NAMES, credentials_of, token_of
-from authcache_middleware.cache.memory import Memory
+from authcache_middleware.cache.memory import Entry, Memory
 from authcache_middleware.cache.store import Store
 from authcache_middleware.engine import Engine
 from authcache_middleware.errors import (
@@ -33,10 +33,10 @@ from authcache_middleware.runtime import AsyncRuntime, BlockingRuntime, finish
 from authcache_middleware.streams.marks import Marks
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.tokens.remembered import KnownToken
-from authcache_middleware.users.policy import Verdict, is_active, is_settled, judge
+from authcache_middleware.users.policy import Verdict, is_active, is_revoked, is_settled, judge
 from authcache_middleware.users.record import Record
 from authcache_middleware.users.typed import user_factory
-from authcache_middleware.users.user import NOBODY, Credentials, Identity
+from authcache_middleware.users.user import NOBODY, Credentials, Identity, identity_of
 from authcache_middleware.verification import Providers, Verification, known_issuers
 
 __all__ = ["Headers", "Story"]
@@ -186,7 +186,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         if engine is None or entry is None:
             return None
         try:
-            identity = self._remembered(entry.record, token.claims)
+            identity = self._remembered(entry, token.claims)
         except (RefusedError, UnavailableError) as exc:
             self._reported(exc)
             raise
@@ -252,7 +252,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
     async def _resolved(self, claims: Claims, record_key: str) -> Identity[UserT]:
         engine = self._engine()
         entry = engine.memory.entry(record_key)
-        identity = None if entry is None else self._remembered(entry.record, claims)
+        identity = None if entry is None else self._remembered(entry, claims)
         return identity or self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
 
     async def aclose(self) -> None:
@@ -283,16 +283,23 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
             redis_may_evict=self._reporter.redis_may_evict,
         )
 
-    def _remembered(self, record: Record, claims: Claims) -> Identity[UserT] | None:
+    def _remembered(self, entry: Entry, claims: Claims) -> Identity[UserT] | None:
         """The same as ``_identity``, by a record in memory.
 
+        Whom our own rule lets in is kept as he is made, so that of his other tokens only a revocation is looked for.
         ``None`` where Redis must be asked, since a login of a moment ago may not be known here yet.
         """
-        judged = self._judged(record, claims)
+        if entry.user is not None and not is_revoked(entry.record.revocations, claims):
+            self._reporter.memory_hit()
+            return identity_of(entry.user, claims, self._alias(claims))
+        judged = self._judged(entry.record, claims)
         if isinstance(judged, str) and not is_settled(judged):
             return None
         self._reporter.memory_hit()
-        return _let_in(judged)
+        identity = _let_in(judged)
+        if self._is_settled:
+            entry.user = identity.user
+        return identity
 
     def _identity(self, record: Record, claims: Claims) -> Identity[UserT]:
         return _let_in(self._judged(record, claims))
@@ -304,12 +311,14 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
             verdict = judge(record, claims, self._options.is_active, session_at=session_at)
             if verdict != "active" or record.user is None:
                 return verdict
-            alias = None if self._aliases is None else self._aliases[claims.issuer]
-            auth = Credentials(claims, claims.scopes, claims.roles, alias)
+            auth = Credentials(claims, claims.scopes, claims.roles, self._alias(claims))
             return Identity(self._make_user(auth.identity, record.user), auth)
         except Exception as exc:  # noqa: BLE001 - the application's own, whose message may hold values of the row
             _log.error("is_active or user_type raised %s\n%s", type(exc).__name__, frames_of(exc))
         return None  # and raised where no exception is handled, whose context would keep the values
+
+    def _alias(self, claims: Claims) -> str | None:
+        return None if self._aliases is None else self._aliases[claims.issuer]
 
     def _providers(self) -> Providers:
         return self._engine().providers

@@ -33,7 +33,7 @@ _TIMES: Final = struct.Struct("<dd")
 class Entry(Kept):
     """A record and until when it may be used."""
 
-    __slots__ = ("ends", "record", "until")
+    __slots__ = ("ends", "record", "until", "user")
 
     def __init__(self, record: Record, until: float, ends: float) -> None:
         self.record = record
@@ -41,6 +41,8 @@ class Entry(Kept):
         """When this memory lets go of it."""
         self.ends = ends
         """When the record itself ends."""
+        self.user: Any = None
+        """What whoever asks has made of the record, so that it is made once; it goes when the record goes."""
 
 
 @final

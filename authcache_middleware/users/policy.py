@@ -8,7 +8,17 @@ from typing import Any, Final, Literal
 from authcache_middleware.tokens.claims import Claims
 from authcache_middleware.users.record import Record, Revocations
 
-__all__ = ["ActiveRule", "Verdict", "is_active", "is_settled", "judge", "session_mark", "text_mark", "token_mark"]
+__all__ = [
+    "ActiveRule",
+    "Verdict",
+    "is_active",
+    "is_revoked",
+    "is_settled",
+    "judge",
+    "session_mark",
+    "text_mark",
+    "token_mark",
+]
 
 ActiveRule = Callable[[Mapping[str, Any]], bool]
 """Tells from a user's fields whether he may enter. Called at every request: quick, and without side effects."""
@@ -45,7 +55,7 @@ def judge(record: Record, claims: Claims, active: ActiveRule, *, session_at: flo
     ``session_at`` is the moment at which the token's session must be on record; ``None`` where none is required. It
     is where it cannot be known, while Redis is gone: then the row alone decides.
     """
-    if _is_revoked(record.revocations, claims):
+    if is_revoked(record.revocations, claims):
         return "revoked"
     if record.user is None:
         return "unknown"
@@ -91,7 +101,8 @@ def text_mark(claims: Claims) -> str | None:
     return None if claims.opaque_id is None else f"h:{claims.opaque_id}"
 
 
-def _is_revoked(revocations: Revocations, claims: Claims) -> bool:
+def is_revoked(revocations: Revocations, claims: Claims) -> bool:
+    """Whether the token, its session or all tokens of its time were revoked; the first thing that ``judge`` asks."""
     before_s = revocations.before_s
     if before_s is not None and (claims.issued_at is None or claims.issued_at <= before_s):
         return True  # a token that does not say when it was issued cannot show that it came later

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, final
 
 from authcache_middleware.tokens.claims import Claims
 
-__all__ = ["ANONYMOUS", "NOBODY", "NO_CREDENTIALS", "AnonymousUser", "Credentials", "Identity", "User"]
+__all__ = ["ANONYMOUS", "NOBODY", "NO_CREDENTIALS", "AnonymousUser", "Credentials", "Identity", "User", "identity_of"]
 
 UserT = TypeVar("UserT")
 
@@ -131,6 +131,14 @@ class Identity(NamedTuple, Generic[UserT]):
 
 
 ANONYMOUS: Final = AnonymousUser()
+_tuple = tuple.__new__
+
+
+def identity_of(user: UserT, claims: Claims, alias: str | None) -> Identity[UserT]:
+    """A user with the bearer of these claims; the named tuples' own constructors take twice as many steps."""
+    return _tuple(Identity, (user, _tuple(Credentials, (claims, claims.scopes, claims.roles, alias))))
+
+
 NO_CREDENTIALS: Final = Credentials(
     Claims(
         subject="",
