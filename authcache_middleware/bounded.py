@@ -64,10 +64,12 @@ class BoundedMap(Generic[K, V]):
 
     def put(self, key: K, value: V, weight: int = 1) -> None:
         """Keep the value, in the place of others if there is no room; one that weighs more than the bound is not."""
-        self.pop(key)
-        if self._most == 0 or (self._most_weight is not None and weight > self._most_weight):
+        kept, most, most_weight = self._kept, self._most, self._most_weight
+        if key in kept:
+            self.pop(key)
+        if most == 0 or (most_weight is not None and weight > most_weight):
             return
-        while len(self._kept) >= self._most or self._is_too_heavy(weight):
+        while len(kept) >= most or (most_weight is not None and self._weight + weight > most_weight):
             self._evict()
         if self._free:
             index = self._free.pop()
@@ -99,17 +101,15 @@ class BoundedMap(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _is_too_heavy(self, weight: int) -> bool:
-        return self._most_weight is not None and self._weight + weight > self._most_weight
-
     def _evict(self) -> None:
-        passed = 0
+        ring, hand, passed = self._ring, self._hand, 0
         while True:
-            self._hand = (self._hand + 1) % len(self._ring)
-            value = self._ring[self._hand]
+            hand = (hand + 1) % len(ring)
+            value = ring[hand]
             if value is None:
                 continue
             if not value.asked or passed == _LONGEST_SWEEP:
+                self._hand = hand
                 self.pop(value.key)
                 if self._evicted is not None:
                     self._evicted(value)

@@ -37,7 +37,6 @@ class KnownToken(Kept):
         self,
         claims: Claims,
         record_key: str,
-        *,
         earliest: float,
         until: float,
         source: RemoteKeys | None,
@@ -131,9 +130,7 @@ class RememberedTokens:
             claims = verifier.verify(token, now)
             earliest, until = verifier.window(claims)
             earliest, until = math.nextafter(earliest, math.inf), math.nextafter(until, -math.inf)
-            known = KnownToken(
-                claims, self._record_key(claims), earliest=earliest, until=until, source=source, keys=keys
-            )
+            known = KnownToken(claims, self._record_key(claims), earliest, until, source, keys)
         # Without keys they have come since, and nobody knows which ones it was verified with.
         if keys is not None:
             self._keep(known, token, credentials)
