@@ -150,13 +150,14 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         now, source = wall(), token.source
         if now >= token.until or now < token.earliest or (source is not None and source.settled() is not token.keys):
             return None
+        token.asked = True
         if token.ready is not None:
             memory, entry, identity = token.ready
             monotonic = self._monotonic
             at = monotonic()
             # Trust first, as in ``Memory.entry``: what is not kept any more was let go before trust was renewed.
             if at <= memory.trusted_until and memory is self._memory and entry.is_kept and at < entry.until:
-                token.asked = entry.asked = True
+                entry.asked = True
                 if self._hits_are_told:
                     self._tell_of_hit(token)
                 else:  # a call less
@@ -180,7 +181,6 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         share him. What is ready is good for as long as its entry is kept in the one memory of this process: where there
         are several, each event loop asks its own.
         """
-        token.asked = True
         engine = self._engines.get(self._place())
         entry = None if engine is None else engine.memory.entry(token.record_key)
         if engine is None or entry is None:

@@ -431,7 +431,7 @@ def test_one_provider_that_hangs_delays_no_token_of_another(kind, store, clock, 
             discovered(provider, alias="good", load_user=rows.of("good")),
             Issuer(
                 hung.origin,
-                keys=JWKS(hung.url, ssl_context=trusting(), timeout=0.5),
+                keys=JWKS(hung.url, ssl_context=trusting(), timeout=1.5),
                 algorithms=["ES256"],
                 audience="orders",
                 alias="hung",

@@ -33,7 +33,7 @@ class KnownToken(Kept):
 
     __slots__ = ("claims", "earliest", "is_opaque", "keys", "ready", "record_key", "source", "until")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - names at a call cost a new token a fiftieth
         self,
         claims: Claims,
         record_key: str,
