@@ -206,6 +206,19 @@ async def test_where_no_token_is_remembered_it_is_verified_by_who_waits_for_the_
     await ready.auth.aclose()
 
 
+async def test_a_token_that_was_used_once_makes_room_for_a_new_one_before_one_that_was_used_again() -> None:
+    ready = Ready(token_entries=3)
+    ready.trust()
+    await ready.known("2")
+    sent = [headers(token_for("2", now=ready.clock.wall(), lifetime=LIFETIME + number)) for number in range(4)]
+    again, once, new = sent[1:]
+    for one in (again, again, once, new):
+        assert ready.auth.recall(one) is not None
+    kept = [ready.auth._peek(dict(one)["Authorization"]) is not None for one in (once, again, new)]
+    assert kept == [False, True, True]
+    await ready.auth.aclose()
+
+
 def test_each_of_two_event_loops_asks_its_own_memory() -> None:
     ready = Ready()
     with asyncio.Runner() as first, asyncio.Runner() as second:
