@@ -167,8 +167,9 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
 
     def _newcomer(self, credentials: str | bytes) -> Identity[UserT] | None:
         """The same for a token that is not remembered, where its keys are at hand: nobody has to be waited for."""
+        verify, wall = self._tokens.verify_new, self._wall
         try:
-            token = self._tokens.check(token_of(credentials), credentials)
+            token = verify(token_of(credentials), credentials, wall())
         except RefusedError as exc:
             self._reported(exc)
             raise

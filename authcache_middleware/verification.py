@@ -122,6 +122,8 @@ class Verification:
         """See ``RememberedTokens.find``."""
         self.peek = self._tokens.peek
         """See ``RememberedTokens.peek``."""
+        self.verify_new = self._tokens.verify_new
+        """See ``RememberedTokens.verify_new``; where ``has_all_keys``."""
 
     def providers(self, runtime: AsyncRuntime | BlockingRuntime, store: Store, reporter: Reporter) -> Providers:
         """Who asks each provider, waiting in that way."""

@@ -119,22 +119,26 @@ class RememberedTokens:
         known = self._get(credentials)
         if known is not None and known.earliest <= now < known.until and known.is_of_current_keys():
             return known
+        return self.verify_new(token, credentials, now)
+
+    def verify_new(self, token: str, credentials: str | bytes, now: float) -> KnownToken:
+        """The same for credentials that were looked for already."""
         # Said here of most garbage, which comes in floods: an exception costs again in each function it passes through.
         if len(token) < _SHORT and token.count(".") < _DOTS:
             raise InvalidTokenError("malformed")
         verifier = self._router.pick(token)
         source = verifier.keys if isinstance(verifier.keys, RemoteKeys) else None
         keys = verifier.keys.current()  # first: where it is replaced in between, the entry is never found
-        known = self._unpacked(verifier, token, credentials, now) if self._packed and source is None else None
-        if known is None:
+        found = self._unpacked(verifier, token, credentials, now) if self._packed and source is None else None
+        if found is None:
             claims = verifier.verify(token, now)
             earliest, until = verifier.window(claims)
             earliest, until = math.nextafter(earliest, math.inf), math.nextafter(until, -math.inf)
-            known = KnownToken(claims, self._record_key(claims), earliest, until, source, keys)
+            found = KnownToken(claims, self._record_key(claims), earliest, until, source, keys)
         # Without keys they have come since, and nobody knows which ones it was verified with.
         if keys is not None:
-            self._keep(known, token, credentials)
-        return known
+            self._keep(found, token, credentials)
+        return found
 
     def introspected(self, found: Introspected, token: str, credentials: str | bytes, now: float) -> KnownToken:
         """What an opaque token is, remembered for as long as its issuer need not be asked again."""
