@@ -10,9 +10,10 @@ from authcache_middleware.tokens.claims import read_only
 
 __all__ = ["PackedMap", "pack", "thawed", "unpack"]
 
-K = TypeVar("K", bound=str | bytes)
+K = TypeVar("K", bound=str | bytes | int)
 
 _ENTRIES_OF_A_SHARD: Final = 8192
+_MOST_ASKED_ONCE: Final = 1024
 
 
 def pack(fields: Mapping[str, Any], *others: Any) -> bytes:
@@ -45,73 +46,104 @@ def thawed(value: Any) -> Any:
 
 @final
 class PackedMap(Generic[K]):
-    """Keeps at most so many entries, whose keys together have at most so many characters; the newest stay longest.
+    """Keeps at most so many entries, whose values together have at most so many bytes: the latest asked for.
 
-    CPython does not track a ``dict`` that holds nothing but text and bytes, so that a million entries here lengthen no
-    garbage collection; as objects they would be walked by each full one. Two generations take the place of an order:
-    the young one is filled, and when it is full it becomes the old one, whose entries go all together. They are divided
-    into shards, so that this is never many at once. No call here is for two threads at once.
+    CPython does not track a ``dict`` that holds nothing but text, numbers and bytes, so that a million entries here
+    lengthen no garbage collection; as objects they would be walked by each full one. What was put or asked for last is
+    among the young; what makes room is the oldest of the old. Where there are none the young become old, turned round,
+    since a ``dict`` gives away what it got last; all divided into shards, so that these are never many at once. No call
+    but ``in`` is for two threads at once.
     """
 
-    __slots__ = ("_mask", "_shards")
+    __slots__ = ("_asked_once", "_mask", "_shards")
 
     def __init__(self, most: int, most_weight: int | None = None) -> None:
         count = 1
         while count * _ENTRIES_OF_A_SHARD < most:
             count *= 2
         self._mask = count - 1
-        weight = None if most_weight is None else most_weight // count // 2
-        self._shards: list[_Shard[K]] = [_Shard(most // count // 2, weight) for _ in range(count)]
+        weight = None if most_weight is None else most_weight // count
+        self._shards: list[_Shard[K]] = [_Shard(most // count, weight) for _ in range(count)]
+        self._asked_once: set[K] = set()
 
     def put(self, key: K, value: bytes) -> None:
         """Keep the value, in the place of others if there is no room."""
         self._shards[hash(key) & self._mask].put(key, value)
 
+    def get(self, key: K) -> bytes | None:
+        """What the key holds, which counts as new again."""
+        return self._shards[hash(key) & self._mask].get(key)
+
     def pop(self, key: K) -> bytes | None:
         """Forget the key, and return what it held."""
         return self._shards[hash(key) & self._mask].pop(key)
+
+    def is_asked_again(self, key: K) -> bool:
+        """Whether this was asked of the key not long ago: once in a while is no reason to unpack it for good."""
+        if key in self._asked_once:
+            return True
+        if len(self._asked_once) == _MOST_ASKED_ONCE:
+            self._asked_once.clear()
+        self._asked_once.add(key)
+        return False
 
     def clear(self) -> None:
         """Forget everything."""
         for shard in self._shards:
             shard.clear()
 
+    def __contains__(self, key: K) -> bool:
+        shard = self._shards[hash(key) & self._mask]
+        return key in shard.young or key in shard.old
+
     def __len__(self) -> int:
         return sum(map(len, self._shards))
 
 
 class _Shard(Generic[K]):
-    __slots__ = ("_most", "_most_weight", "_old", "_weight", "_young")
+    __slots__ = ("_most", "_most_weight", "_weight", "old", "young")
 
     def __init__(self, most: int, most_weight: int | None) -> None:
-        self._most = most  # of one generation
+        self._most = most
         self._most_weight = most_weight
-        self._young: dict[K, bytes] = {}
-        self._old: dict[K, bytes] = {}
+        self.young: dict[K, bytes] = {}
+        self.old: dict[K, bytes] = {}
         self._weight = 0
 
     def put(self, key: K, value: bytes) -> None:
         self.pop(key)
-        weight = 0 if self._most_weight is None else len(key)
-        if self._most == 0 or (self._most_weight is not None and weight > self._most_weight):
+        weight, most = len(value), self._most_weight
+        if self._most == 0 or (most is not None and weight > most):
             return
-        if len(self._young) == self._most or (
-            self._most_weight is not None and self._weight + weight > self._most_weight
-        ):
-            self._young, self._old, self._weight = {}, self._young, 0
-        self._young[key] = value
+        while len(self) >= self._most or (most is not None and self._weight + weight > most):
+            self._evict()
+        self.young[key] = value
         self._weight += weight
 
-    def pop(self, key: K) -> bytes | None:
-        value = self._young.pop(key, None)
+    def get(self, key: K) -> bytes | None:
+        value = self.young.pop(key, None)
         if value is None:
-            return self._old.pop(key, None)
-        if self._most_weight is not None:
-            self._weight -= len(key)
+            value = self.old.pop(key, None)
+        if value is not None:
+            self.young[key] = value  # the youngest again
         return value
 
+    def pop(self, key: K) -> bytes | None:
+        value = self.young.pop(key, None)
+        if value is None:
+            value = self.old.pop(key, None)
+        if value is not None:
+            self._weight -= len(value)
+        return value
+
+    def _evict(self) -> None:
+        if not self.old:
+            self.young, self.old = {}, dict(reversed(self.young.items()))
+        _, value = self.old.popitem()
+        self._weight -= len(value)
+
     def clear(self) -> None:
-        self._young, self._old, self._weight = {}, {}, 0
+        self.young, self.old, self._weight = {}, {}, 0
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self.old)

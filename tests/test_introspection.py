@@ -477,7 +477,7 @@ def test_a_logout_is_remembered_for_as_long_as_any_service_may_take_the_token(ki
 
 
 def test_answers_are_kept_by_their_bytes(kind, provider, clock) -> None:
-    with served(kind, provider, clock, token_bytes=50_000) as driver:
+    with served(kind, provider, clock, token_bytes=50_000, token_entries=1000) as driver:
         tokens = [provider.hand_out(f"opaque-{number}", told="x" * 20_000) for number in range(10)]
         assert all(enters(driver, token) for token in tokens)
         assert stats(driver).token_entries == 2

@@ -6,7 +6,7 @@ his GET is sent, what is heard marks every registered reader of that key, and on
 *The trust fence*: each link to a primary says up to which moment it has heard of every invalidation. Memory answers
 only while that moment is no longer ago than ``max_staleness``, on every link.
 
-The users who are asked for most, 10,000 of them, are kept as objects that answer at once; any more are packed into
+The users who are asked for most, 1,000 of them, are kept as objects that answer at once; any more are packed into
 bytes again, which take less space, and which the garbage collector does not walk.
 """
 
@@ -25,7 +25,7 @@ from authcache_middleware.users.record import Record, repack_record, reread_reco
 __all__ = ["Entry", "Memory", "Reading"]
 
 _NEVER: Final = -math.inf
-_MOST_READY: Final = 10_000
+_MOST_READY: Final = 1000
 _TIMES: Final = struct.Struct("<dd")
 
 
@@ -135,12 +135,15 @@ class Memory:
             self._packed.put(entry.key, _TIMES.pack(entry.until, entry.ends) + repack_record(entry.record))
 
     def _unpacked(self, key: str, packed: PackedMap[str]) -> Entry | None:
-        """The entry, ready from now on."""
-        value = packed.pop(key)
+        """The entry; ready from now on, if it is asked for more than once in a while."""
+        value = packed.get(key)
         if value is None:
             return None
         entry = Entry(reread_record(value[_TIMES.size :]), *_TIMES.unpack_from(value))
-        self._records.put(key, entry)
+        entry.is_kept = False
+        if packed.is_asked_again(key):
+            packed.pop(key)
+            self._records.put(key, entry)
         return entry
 
     def _forget(self, key: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Claims", "claims_of", "read_only"]
+__all__ = ["Claims", "claims_of", "parts_of", "put_together", "read_only"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -84,6 +85,32 @@ def claims_of(
     made.__class__ = Claims
     sealed: Claims = made
     return sealed
+
+
+_parts = attrgetter(*(field.name for field in fields(Claims) if field.name != "members"))
+
+
+def parts_of(claims: Claims) -> tuple[Any, ...]:
+    """All but the members: text, numbers, ``None``, and tuples of text."""
+    parts: tuple[Any, ...] = _parts(claims)
+    return parts
+
+
+def put_together(members: Mapping[str, Any], parts: Iterable[Any]) -> Claims:
+    """The claims that have these members and parts."""
+    subject, issuer, expires_at, issued_at, token_id, session_id, scopes, roles, opaque_id = parts
+    claims = claims_of(
+        members,
+        subject=subject,
+        issuer=issuer,
+        expires_at=expires_at,
+        issued_at=issued_at,
+        token_id=token_id,
+        session_id=session_id,
+        scopes=scopes,
+        roles=roles,
+    )
+    return claims if opaque_id is None else replace(claims, opaque_id=opaque_id)
 
 
 _NESTED = frozenset({dict, list})

@@ -10,6 +10,7 @@ A key is chosen by the token's ``alg`` and ``kid``:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
@@ -74,6 +75,9 @@ class KeySource(Protocol):
         ...
 
 
+_numbers = itertools.count()
+
+
 class KeySet:
     """The keys of one issuer, each bound to the algorithms that it may serve.
 
@@ -82,9 +86,11 @@ class KeySet:
     algorithms is an error. Raises ``ConfigurationError`` for ``keys`` or ``algorithms``. Immutable, for any thread.
     """
 
-    __slots__ = ("_by_name", "_nameless", "algorithms")
+    __slots__ = ("_by_name", "_nameless", "algorithms", "number")
 
     algorithms: frozenset[str]
+    number: int
+    """That of no other set in this process."""
 
     def __init__(self, keys: Keys, algorithms: Iterable[str]) -> None:
         allowed = allowed_algorithms(algorithms)
@@ -106,6 +112,7 @@ class KeySet:
 
     def _hold(self, read: Iterable[NamedKey], allowed: Mapping[str, Algorithm]) -> None:
         self.algorithms = frozenset(allowed)
+        self.number = next(_numbers)
         self._by_name: dict[tuple[str, str | None], ChosenKey] = {}
         self._nameless: dict[str, ChosenKey] = {}
         serving: dict[str, list[tuple[str | None, PreparedKey]]] = {name: [] for name in allowed}

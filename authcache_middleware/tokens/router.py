@@ -45,6 +45,10 @@ class TokenRouter:
             raise InvalidTokenError("issuer")
         return verifier
 
+    def of(self, issuer: str | None) -> TokenVerifier | None:
+        """The verifier of this issuer's tokens."""
+        return self._by_issuer.get(issuer)
+
     def recognise(self, token: str, now: float) -> Claims:
         """See ``TokenVerifier.recognise``."""
         return self.pick(token).recognise(token, now)

@@ -19,7 +19,7 @@ from authcache_middleware.tokens.profiles import (
     refuse_unlike_rfc9068,
 )
 from authcache_middleware.tokens.remote import RemoteKeys, UnknownKeyError
-from authcache_middleware.tokens.strict import MOST_HEADERS, cut_token, parse_object, read_header, split_token
+from authcache_middleware.tokens.strict import MOST_HEADERS, cut_token, parse_object, read_header
 
 __all__ = ["MAX_LEEWAY", "USUAL_MAX_LIFETIME", "TokenVerifier", "audience_names", "media_types"]
 
@@ -107,6 +107,10 @@ class TokenVerifier:
         """This one, for whatever token: a verifier is a ``TokenRouter`` for one issuer."""
         return self
 
+    def of(self, _issuer: str | None) -> TokenVerifier:
+        """This one, for whatever issuer."""
+        return self
+
     def verify(self, token: str, now: float) -> Claims:
         """The claims of ``token``, verified as of ``now`` (wall clock, seconds since 1970).
 
@@ -138,10 +142,6 @@ class TokenVerifier:
         except Exception:  # noqa: BLE001, S110 - a surprise is no reason to let anyone in; its text may hold claims
             pass
         raise InvalidTokenError("malformed")
-
-    def recall(self, token: str, now: float) -> Claims:
-        """The claims of a token whose very text ``verify`` has let through before: its signature is not looked at."""
-        return self.read_claims(parse_object(split_token(token).claims_json, "claims"), now)[0]
 
     def window(self, claims: Claims) -> tuple[float, float]:
         """From when and until when the token of these claims, verified here, passes: wall clock, but for rounding."""

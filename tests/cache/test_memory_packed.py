@@ -54,11 +54,13 @@ def is_packed(memory: Memory, key: str) -> bool:
 
 
 @pytest.mark.parametrize("revocations", [NO_REVOCATIONS, REVOKED])
-def test_a_packed_user_is_the_same_and_ready_again_once_asked_for(memory, revocations) -> None:
+def test_a_packed_user_is_the_same_and_ready_again_once_asked_for_twice(memory, revocations) -> None:
     keep(memory, "user:1", record(7, revocations))
     crowd(memory)
     assert is_packed(memory, "user:1")
     held = len(memory)
+    assert memory.entry("user:1").record == record(7, revocations)
+    assert is_packed(memory, "user:1"), "the others are asked for more often"
     assert memory.entry("user:1").record == record(7, revocations)
     assert not is_packed(memory, "user:1")
     assert memory.entry("user:1") is memory.entry("user:1")

@@ -57,7 +57,7 @@ def test_a_path_is_a_text_with_dots_or_a_list_of_names(path, names):
 )
 def test_claims_hold_scopes_and_roles(options, claims, scopes, roles):
     verifier, token = make(**options), issue(claims=claims)
-    for read in (verifier.verify(token, NOW), verifier.recognise(token, NOW), verifier.recall(token, NOW)):
+    for read in (verifier.verify(token, NOW), verifier.recognise(token, NOW)):
         assert (read.scopes, read.roles) == (scopes, roles)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import hypothesis
 import pytest
@@ -19,6 +19,8 @@ from authcache_middleware.errors import InvalidTokenError
 from authcache_middleware.reporter import Reporter
 from authcache_middleware.testing import ManualClock, issue_token
 from authcache_middleware.tokens import remembered as remembered_module
+from authcache_middleware.tokens.answers import Introspected
+from authcache_middleware.tokens.claims import Claims, parts_of
 from authcache_middleware.tokens.jwk_set import read_jwk_set
 from authcache_middleware.tokens.remembered import KnownToken, RememberedTokens
 from authcache_middleware.tokens.remote import RemoteKeys
@@ -37,10 +39,12 @@ class Counted:
 
     def __init__(self, inner: TokenVerifier) -> None:
         self.inner, self.asked = inner, 0
-        self.window, self.recall, self.keys = inner.window, inner.recall, inner.keys
+        self.window, self.keys = inner.window, inner.keys
 
     def pick(self, _token: str):
         return self
+
+    of = pick
 
     def verify(self, token: str, now: float):
         self.asked += 1
@@ -114,17 +118,36 @@ def test_nor_among_those_that_made_room_for_others(offsets, has_iat) -> None:
                 assert dict(enter(tokens, text, now).claims) == dict(expected)
 
 
-def test_a_token_that_made_room_is_parsed_again_and_not_verified_again(monkeypatch) -> None:
+def test_a_token_that_made_room_is_not_verified_again(monkeypatch) -> None:
     monkeypatch.setattr(remembered_module, "_MOST_READY", 2)
     counted = Counted(verifier())
     tokens, texts = remembered(counted), [token(subject=str(number)) for number in range(40)]
-    for text in texts:
-        enter(tokens, text, NOW)
+    first = [enter(tokens, text, NOW) for text in texts]
     assert len(tokens) == 40
-    assert tokens.find(texts[0], NOW) is None, "it is not ready"
-    for text in texts:
-        assert enter(tokens, text, NOW + 1).claims.subject == str(texts.index(text))
-    assert counted.asked == 40
+    for _ in range(3):  # once, then ready again, then in the way of others again
+        for text, known in zip(texts, first, strict=True):
+            again = tokens.find(text, NOW + 1)
+            assert all(
+                getattr(again, name) == getattr(known, name)
+                for name in ("record_key", "earliest", "until", "source", "keys", "weight")
+            )
+            assert _fields(again.claims) == _fields(known.claims)
+    assert (len(tokens), counted.asked) == (40, 40)
+
+
+def test_a_token_that_made_room_is_ready_again_once_asked_for_twice(monkeypatch) -> None:
+    monkeypatch.setattr(remembered_module, "_MOST_READY", 1)
+    tokens, text, other = remembered(verifier()), token(), token(subject="other")
+    enter(tokens, text, NOW)
+    enter(tokens, other, NOW)
+    assert tokens.find(text, NOW) is not tokens.find(text, NOW)
+    assert tokens.find(text, NOW) is tokens.find(text, NOW)
+    assert tokens.find(other, NOW + 605) is None
+    assert len(tokens) == 1, "one whose time has passed is not kept"
+
+
+def _fields(claims: Claims) -> tuple[object, ...]:
+    return parts_of(claims), claims.members, type(claims), type(claims.members)
 
 
 def test_those_that_made_room_are_bounded_too(monkeypatch) -> None:
@@ -168,8 +191,15 @@ def published(kids: Mapping[str, str]) -> bytes:
         max_size=20,
     )
 )
-def test_what_is_remembered_follows_every_change_of_the_keys(steps) -> None:
+@pytest.mark.parametrize("ready", [100, 1])
+def test_what_is_remembered_follows_every_change_of_the_keys(ready, steps) -> None:
     """Whatever is published, fails, or grows old: a hit is what verification would have given at that moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remembered_module, "_MOST_READY", ready)
+        _follows_every_change_of_the_keys(steps)
+
+
+def _follows_every_change_of_the_keys(steps) -> None:
     clock = ManualClock(wall=NOW)
     keys = RemoteKeys(PROVIDER, ["ES256"], now=clock.monotonic)
     keys.begin_anew(threading.Lock(), Reporter())
@@ -213,13 +243,13 @@ def test_keys_that_were_fetched_again_unchanged_verify_nothing_again() -> None:
     assert counted.asked == 1
 
 
-def test_a_token_whose_keys_are_fetched_is_not_packed(monkeypatch) -> None:
-    """Its times would not say which keys had verified it, and it must die with its key."""
+def test_a_token_that_made_room_dies_with_its_key(monkeypatch) -> None:
     monkeypatch.setattr(remembered_module, "_MOST_READY", 1)
     clock = ManualClock(wall=NOW)
     keys = RemoteKeys(PROVIDER, ["ES256"], now=clock.monotonic)
     keys.begin_anew(threading.Lock(), Reporter())
-    tokens = remembered(TokenVerifier(keys=keys, algorithms=["ES256"], issuer=None, audience=None))
+    counted = Counted(TokenVerifier(keys=keys, algorithms=["ES256"], issuer=None, audience=None))
+    tokens = remembered(counted)
 
     def publish(*kids: str) -> None:
         clock.advance(30.0)
@@ -228,12 +258,47 @@ def test_a_token_whose_keys_are_fetched_is_not_packed(monkeypatch) -> None:
 
     publish("a", "b")
     for kid in "abab":
-        enter(tokens, SIGNED[kid], clock.wall())
+        assert enter(tokens, SIGNED[kid], clock.wall()).source is keys
+    assert counted.asked == 2
     publish("b")
     for _ in range(2):
         with pytest.raises(InvalidTokenError):
             enter(tokens, SIGNED["a"], clock.wall())
+        assert tokens.find(SIGNED["a"], clock.wall()) is None
         enter(tokens, SIGNED["b"], clock.wall())
+    assert len(tokens) == 1
+
+
+def test_an_opaque_token_that_made_room_is_known_until_it_is_forgotten(monkeypatch) -> None:
+    monkeypatch.setattr(remembered_module, "_MOST_READY", 1)
+    tokens = remembered(verifier())
+    for name in ("one", "two"):
+        claims = Claims(
+            name, None, NOW + 600, NOW, None, None, (), MappingProxyType({"sub": name}), (), f"id of {name}"
+        )
+        tokens.introspected(Introspected(claims, None, NOW, NOW + 60, 9), name, f"Bearer {name}".encode(), NOW)
+    for _ in range(3):
+        for name in ("one", "two"):
+            found = tokens.find(f"Bearer {name}".encode(), NOW + 59)
+            assert (found.claims.subject, found.claims.opaque_id) == (name, f"id of {name}")
+    for name in ("one", "two"):
+        tokens.forget(name)
+        assert tokens.find(f"Bearer {name}".encode(), NOW) is None
+    assert len(tokens) == 0
+
+
+def test_credentials_that_share_a_hash_are_not_taken_for_each_other(monkeypatch) -> None:
+    monkeypatch.setattr(remembered_module, "_MOST_READY", 1)
+    counted = Counted(verifier())
+    tokens, texts = remembered(counted), [token(subject=str(number)) for number in range(2)]
+    for text in texts:
+        enter(tokens, text, NOW)
+    forged = texts[0] + "A"
+    tokens._packed.put(hash(forged), tokens._packed.get(hash(texts[0])))
+    assert tokens.find(texts[0], NOW).claims.subject == "0"
+    assert tokens.find(forged, NOW) is None
+    with pytest.raises(InvalidTokenError):
+        enter(tokens, forged, NOW)
 
 
 @pytest.mark.parametrize("before", [None, "b"])
