@@ -133,7 +133,7 @@ def _tables(found: dict[str, Found]) -> Iterator[Table]:
 _TITLES = {
     "users": (
         "Users with a token each, all in memory",
-        "us are processor time; the first hit of a user beyond the 10,000 asked for most unpacks him",
+        "us are processor time; users beyond the 1,000 who are asked for most are kept as bytes",
     ),
     "concurrency": ("Requests at once, users in Redis, us a request", "beside as many GETs through a warm pool of 64"),
     "token": ("Size of the token, user in memory, us a request", "HS256, beside jwt.decode of PyJWT"),
