@@ -254,7 +254,17 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         engine = self._engine()
         entry = engine.memory.entry(record_key)
         identity = None if entry is None else self._remembered(entry, claims)
-        return identity or self._identity(await engine.of(claims.issuer).users.record(claims.subject), claims)
+        if identity is not None:
+            return identity
+        users = engine.of(claims.issuer).users
+        record = await users.record(claims.subject)
+        read = users.find_read(record_key) if self._is_settled else None
+        if read is None or read.record is not record:
+            return self._identity(record, claims)
+        ready: tuple[Claims, Identity[UserT]] | None = read.ready  # as in ``_recalled``: these two decide, and no other
+        if ready is None or ready[0] is not claims:
+            ready = read.ready = claims, self._identity(record, claims)
+        return ready[1]
 
     async def aclose(self) -> None:
         """Wait for loads under way and close the connections; a ready client stays open. May be used again after."""

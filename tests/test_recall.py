@@ -22,6 +22,7 @@ class Ready:
 
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
         self.rows = dict(ROWS)
         self.sent = {
             subject: headers(token_for(subject, now=self.clock.wall(), lifetime=LIFETIME)) for subject in self.rows
@@ -31,7 +32,7 @@ class Ready:
             return self.rows[user_id]
 
         given = {"clock": self.clock, "max_staleness": STALENESS, "memory_ttl": TTL, "ttl": 2 * TTL, **options}
-        self.auth: AsyncAuthCache[Any] = AsyncAuthCache(MemoryStore(self.clock), **settings(load_user=load, **given))
+        self.auth: AsyncAuthCache[Any] = AsyncAuthCache(self.store, **settings(load_user=load, **given))
 
     def trust(self) -> Any:
         memory = self.auth._engine().memory
@@ -216,6 +217,59 @@ async def test_a_token_that_was_used_once_makes_room_for_a_new_one_before_one_th
         assert ready.auth.recall(one) is not None
     kept = [ready.auth._peek(dict(one)["Authorization"]) is not None for one in (once, again, new)]
     assert kept == [False, True, True]
+    await ready.auth.aclose()
+
+
+# Without memory Redis is asked each time, and says the same by the same bytes
+
+
+async def test_the_same_record_and_token_are_the_same_identity() -> None:
+    ready = Ready(max_staleness=0.0)
+    await ready.auth.authenticate(ready.sent["1"])
+    identity = await ready.auth.authenticate(ready.sent["1"])
+    hits = ready.auth.stats().redis_hits
+    assert await ready.auth.authenticate(ready.sent["1"]) is identity
+    assert ready.auth.stats().redis_hits == hits + 1
+    another = headers(token_for("1", now=ready.clock.wall(), lifetime=LIFETIME, claims={"jti": "another"}))
+    assert (await ready.auth.authenticate(another)).auth.claims.token_id == "another"
+    assert await ready.auth.authenticate(ready.sent["1"]) == identity
+    await ready.auth.aclose()
+
+
+async def test_another_record_is_another_identity() -> None:
+    ready = Ready(max_staleness=0.0)
+    for _ in range(2):
+        await ready.auth.authenticate(ready.sent["1"])
+    ready.rows["1"] = {"id": 1, "status": "active", "name": "Ann"}
+    await ready.auth.invalidate("1")
+    for _ in range(2):
+        assert (await ready.auth.authenticate(ready.sent["1"])).user.name == "Ann"
+    await ready.auth.logout(dict(ready.sent["1"])["Authorization"].removeprefix("Bearer "))
+    for _ in range(3):
+        with pytest.raises(InvalidTokenError, match="revoked"):
+            await ready.auth.authenticate(ready.sent["1"])
+    await ready.auth.aclose()
+
+
+async def test_what_the_database_says_while_redis_is_gone_counts_and_not_what_was_read_before() -> None:
+    ready = Ready(max_staleness=0.0, on_outage="load")
+    for _ in range(3):
+        await ready.auth.authenticate(ready.sent["1"])
+    ready.rows["1"] = {"id": 1, "status": "disabled"}
+    ready.store.down = True
+    with pytest.raises(InvalidTokenError):
+        await ready.auth.authenticate(ready.sent["1"])
+    await ready.auth.aclose()
+
+
+async def test_a_rule_of_the_applications_own_is_asked_at_each_request() -> None:
+    may_enter = True
+    ready = Ready(max_staleness=0.0, is_active=lambda _row: may_enter)
+    for _ in range(3):
+        await ready.auth.authenticate(ready.sent["1"])
+    may_enter = False
+    with pytest.raises(InvalidTokenError):
+        await ready.auth.authenticate(ready.sent["1"])
     await ready.auth.aclose()
 
 

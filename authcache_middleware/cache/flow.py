@@ -100,6 +100,8 @@ class UserFlow:
         self._lease_ms = to_ms(waits.lease)
         self._flights = Flights(runtime, clock.monotonic)
         self._reads = Reads(runtime.mutex())
+        self.find_read = self._reads.find
+        """By key, what was last read of a record where memory had none, if it is still here."""
         self._told: set[str] = set()
 
     async def record(self, subject: str) -> Record:

@@ -22,12 +22,14 @@ _MOST_BYTES: Final = 1 << 20
 class Read(Kept):
     """A record, the bytes that it was read from, and until when it is not to be refreshed."""
 
-    __slots__ = ("fresh_until_ms", "packed", "record")
+    __slots__ = ("fresh_until_ms", "packed", "ready", "record")
 
     def __init__(self, packed: bytes, record: Record, fresh_until_ms: int) -> None:
         self.packed = packed
         self.record = record
         self.fresh_until_ms = fresh_until_ms
+        self.ready: Any = None
+        """What whoever asks has made of the record, so that it is made once."""
 
 
 @final
