@@ -25,7 +25,7 @@ PROGRAM = Path(__file__).with_name("counted.py")
 
 BLOCKS_OF_A_MEMORY_HIT = 4.4  # while the application runs
 BLOCKS_OF_A_BATCHED_HIT = 11.0  # while it waits
-INSTRUCTIONS_OF_A_MEMORY_HIT = 1.6  # beside those of the bare application
+INSTRUCTIONS_OF_A_MEMORY_HIT = 1.3  # beside those of the bare application
 
 
 async def test_a_memory_hit_never_gives_up_its_turn() -> None:
