@@ -109,7 +109,8 @@ class AuthCacheMiddleware:
     ) -> None:
         if not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
-        self.app = self._entrance(app)
+        self.app = app
+        self._next = self._entrance(app)
         self._auth = auth
         self._recall, self._authenticate = auth.recall_or_nobody, auth.authenticate
         self.exempt = ExemptPaths(exempt)
@@ -131,7 +132,7 @@ class AuthCacheMiddleware:
         """Answers one connection, or hands it to the application."""
         kind = scope["type"]
         if kind != "http" and kind != "websocket":  # noqa: PLR1714 - no set is looked into for nearly every request
-            await self.app(scope, receive, self._closing(send) if kind == "lifespan" else send)
+            await self._next(scope, receive, self._closing(send) if kind == "lifespan" else send)
             return
         try:
             headers: Headers | None = self._headers(scope) if self._selective else scope["headers"]
@@ -160,7 +161,7 @@ class AuthCacheMiddleware:
             said = message
             return send(message)
 
-        app = self.app
+        app = self._next
         try:
             await app(scope, receive, watched)
         except (RefusedError, UnavailableError) as error:
@@ -174,7 +175,7 @@ class AuthCacheMiddleware:
         socket = Socket(self._auth, claims, receive, send, close_code=self._close_code)
         socket.stand_in(scope)
         try:
-            await self.app(scope, socket.receive, socket.send)
+            await self._next(scope, socket.receive, socket.send)
         except (RefusedError, UnavailableError) as error:
             if socket.has_begun:
                 raise

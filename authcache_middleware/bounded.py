@@ -15,15 +15,13 @@ _LONGEST_SWEEP: Final = 32
 class Kept:
     """What such a map keeps, each in one map at most. The attributes here are the map's."""
 
-    __slots__ = ("asked", "is_kept", "key", "place", "weight")
+    __slots__ = ("asked", "key", "place", "weight")
 
     key: Any
     place: int
     weight: int
     asked: bool
     """Whether it was asked for since the hand last came by."""
-    is_kept: bool
-    """Whether the map holds it still: whoever has kept hold of it himself need not look it up again."""
 
 
 V = TypeVar("V", bound=Kept)
@@ -76,7 +74,7 @@ class BoundedMap(Generic[K, V]):
         else:
             index = len(self._ring)
             self._ring.append(None)
-        value.key, value.place, value.weight, value.asked, value.is_kept = key, index, weight, False, True
+        value.key, value.place, value.weight, value.asked = key, index, weight, False
         self._ring[index] = self._kept[key] = value
         self._weight += weight
 
@@ -84,7 +82,6 @@ class BoundedMap(Generic[K, V]):
         """Forget the key, and return what it held."""
         value = self._kept.pop(key, None)
         if value is not None:
-            value.is_kept = False
             self._ring[value.place] = None
             self._free.append(value.place)
             self._weight -= value.weight
@@ -92,8 +89,6 @@ class BoundedMap(Generic[K, V]):
 
     def clear(self) -> None:
         """Forget everything."""
-        for value in self._kept.values():
-            value.is_kept = False
         self._kept.clear()
         self._ring, self._free = [], []
         self._weight = self._hand = 0

@@ -35,7 +35,7 @@ class AuthCacheMiddleware(asgi.AuthCacheMiddleware):
 
     def _entrance(self, app: asgi.App) -> asgi.App:
         async def first(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-            self.app = app  # only once: nothing stands between at the requests that follow
+            self._next = app  # only once: nothing stands between at the requests that follow
             found = scope.get("app", app)
             if isinstance(found, FastAPI):
                 self._document(found)

@@ -89,6 +89,7 @@ class PackedMap(Generic[K]):
 
     def clear(self) -> None:
         """Forget everything."""
+        self._asked_once.clear()
         for shard in self._shards:
             shard.clear()
 

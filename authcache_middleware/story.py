@@ -59,7 +59,9 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         if self._options.issuers:
             self._aliases = {name: known.says.alias for name, known in self._issuers.items()}
         # What is not remembered would be verified again by whoever has to wait for its user.
-        self._verifies_here = self._tokens.has_all_keys and self._options.token_entries > 0
+        self._verifies_here = (
+            self._tokens.has_all_keys and self._options.token_entries > 0 and self._options.token_bytes > 0
+        )
         self._make_user = user_factory(self._options.user_type)
         # A session may expire before its token does: where one is required, each request looks.
         self._is_settled = (
@@ -126,7 +128,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
             raise MissingTokenError
         return identity
 
-    def recall_or_nobody(self, headers: Headers) -> Identity[UserT] | None:  # noqa: C901 - in one frame on purpose
+    def recall_or_nobody(self, headers: Headers) -> Identity[UserT] | None:  # noqa: C901, PLR0912 - in one frame
         """The same for a middleware: ``NOBODY`` where there are no credentials, since an exception costs too much."""
         # Nearly every request ends in here, so this is ``credentials_of``, ``find``, ``_recalled`` and ``Memory.entry``
         # once more, in one frame and in as few steps as can be.
@@ -151,18 +153,21 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         if now >= token.until or now < token.earliest or (source is not None and source.settled() is not token.keys):
             return None
         token.asked = True
-        if token.ready is not None:
-            memory, entry, identity = token.ready
-            monotonic = self._monotonic
+        memory = self._memory
+        if memory is not None:
+            monotonic, find = self._monotonic, memory.peek
             at = monotonic()
-            # Trust first, as in ``Memory.entry``: what is not kept any more was let go before trust was renewed.
-            if at <= memory.trusted_until and memory is self._memory and entry.is_kept and at < entry.until:
-                entry.asked = True
-                if self._hits_are_told:
-                    self._tell_of_hit(token)
-                else:  # a call less
-                    self._reporter.memory_hits += 1
-                return identity  # type: ignore[no-any-return]
+            if at <= memory.trusted_until:  # first, as in ``Memory.entry``
+                entry = find(token.record_key)
+                if entry is not None and at < entry.until:
+                    ready: tuple[Claims, Identity[UserT]] | None = entry.ready
+                    if ready is not None and ready[0] is token.claims:
+                        entry.asked = True
+                        if self._hits_are_told:
+                            self._tell_of_hit(token)
+                        else:  # a call less
+                            self._reporter.memory_hits += 1
+                        return ready[1]
         return self._recalled(token)
 
     def _newcomer(self, credentials: str | bytes) -> Identity[UserT] | None:
@@ -179,8 +184,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         """The same for a token that is good now; what is found is kept ready where it cannot change its mind.
 
         Our own rule looks at nothing but the record and the token, and our own ``User`` is read-only: requests may
-        share him. What is ready is good for as long as its entry is kept in the one memory of this process: where there
-        are several, each event loop asks its own.
+        share him. What is ready goes with its entry. Where there are several memories, each event loop asks its own.
         """
         engine = self._engines.get(self._place())
         entry = None if engine is None else engine.memory.entry(token.record_key)
@@ -193,7 +197,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
             raise
         if identity is not None:
             if self._is_settled:
-                token.ready = engine.memory, entry, identity
+                entry.ready = token.claims, identity
             if self._seen is not None:
                 self._seen.mark(token.record_key, self._wall())
         return identity

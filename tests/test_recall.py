@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from faces import headers, settings, token_for
 
-from authcache_middleware import AsyncAuthCache, InvalidTokenError
+from authcache_middleware import AsyncAuthCache, InvalidTokenError, User
 from authcache_middleware.testing import ManualClock, MemoryStore
 from authcache_middleware.tokens.verifier import TokenVerifier
 
@@ -131,6 +132,45 @@ async def test_who_had_to_make_room_is_not_recalled() -> None:
     await ready.known("2")
     assert ready.recall("1") is None
     await ready.auth.aclose()
+
+
+async def test_nothing_is_held_of_who_is_in_memory_no_longer_though_his_token_is_remembered() -> None:
+    ready = Ready(memory_entries=1)
+    memory = ready.trust()
+    for subject in ("held 1", "held 2"):
+        ready.rows[subject] = {"id": subject, "status": "active"}
+        ready.sent[subject] = headers(token_for(subject, now=ready.clock.wall(), lifetime=LIFETIME))
+        await ready.known(subject)
+    assert held() == {"held 2"}
+    memory.drop(ready.auth.key("held 2"))
+    assert held() == set()
+    assert ready.auth.stats().token_entries == 2
+    await ready.auth.aclose()
+
+
+async def test_each_of_two_tokens_of_a_user_has_its_own_claims_and_one_of_them_may_be_revoked() -> None:
+    ready = Ready()
+    memory = ready.trust()
+    await ready.known()
+    another = headers(token_for("1", now=ready.clock.wall(), lifetime=LIFETIME, claims={"jti": "another"}))
+    for _ in range(3):
+        assert ready.auth.recall(another).auth.claims.token_id == "another"
+        assert ready.recall().auth.claims.token_id != "another"
+        assert ready.recall().user is ready.auth.recall(another).user
+    await ready.auth.logout(dict(another)["Authorization"].removeprefix("Bearer "))
+    memory.drop(ready.auth.key("1"))
+    await ready.known()
+    for _ in range(2):
+        assert ready.recall() is not None
+        with pytest.raises(InvalidTokenError, match="revoked"):
+            ready.auth.recall(another)
+    await ready.auth.aclose()
+
+
+def held() -> set[str]:
+    gc.collect()
+    users = [found for found in gc.get_objects() if type(found) is User]
+    return {user.identity for user in users if user.identity.startswith("held ")}
 
 
 async def test_another_record_of_his_is_another_identity() -> None:

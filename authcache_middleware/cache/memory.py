@@ -33,7 +33,7 @@ _TIMES: Final = struct.Struct("<dd")
 class Entry(Kept):
     """A record and until when it may be used."""
 
-    __slots__ = ("ends", "record", "until", "user")
+    __slots__ = ("ends", "ready", "record", "until", "user")
 
     def __init__(self, record: Record, until: float, ends: float) -> None:
         self.record = record
@@ -43,6 +43,8 @@ class Entry(Kept):
         """When the record itself ends."""
         self.user: Any = None
         """What whoever asks has made of the record, so that it is made once; it goes when the record goes."""
+        self.ready: tuple[Any, Any] | None = None
+        """And what of the record and a token's claims, which stand before it."""
 
 
 @final
@@ -71,7 +73,8 @@ class Memory:
         mutex: AbstractContextManager[Any],
     ) -> None:
         self._records: BoundedMap[str, Entry] = BoundedMap(min(entries, _MOST_READY), evicted=self._pack)
-        self._peek = self._records.peek
+        self.peek = self._records.peek
+        """The entry if it is ready, whether or not it may be used: for whoever looks at trust and time himself."""
         self._packed: PackedMap[str] | None = PackedMap(entries - _MOST_READY) if entries > _MOST_READY else None
         self._ttl = ttl
         self._max_staleness = max_staleness
@@ -92,7 +95,7 @@ class Memory:
         Trust is looked at first: an entry that was fetched before might have been taken away, and trust renewed, while
         this thread was not running.
         """
-        clock, peek = self._now, self._peek  # named before they are called, see ``Story.recall``
+        clock, peek = self._now, self.peek  # named before they are called, see ``Story.recall_or_nobody``
         now = clock()
         if now > self.trusted_until:
             return None
@@ -140,7 +143,6 @@ class Memory:
         if value is None:
             return None
         entry = Entry(reread_record(value[_TIMES.size :]), *_TIMES.unpack_from(value))
-        entry.is_kept = False
         if packed.is_asked_again(key):
             packed.pop(key)
             self._records.put(key, entry)

@@ -44,8 +44,8 @@ def stream_of(connection: Any) -> Stream | None:
 async def read_values(stream: Stream, count: int) -> list[bytes | None]:
     """The values of an array of so many bulk strings (RESP2), with nothing behind it.
 
-    Raises ``ErrorReplyError``; or redis-py's ``InvalidResponse``, a ``ValueError``, and ``EOFError`` where it ends too
-    early: then nothing more can be read from this connection.
+    Raises ``ErrorReplyError``; or ``InvalidResponse`` of redis-py, ``ValueError`` for what is no number, and
+    ``EOFError`` where it ends too early: then nothing more can be read from this connection.
     """
     head = await stream.readuntil(b"\r\n")
     if head[:1] == b"-":
@@ -63,11 +63,11 @@ async def read_values(stream: Stream, count: int) -> list[bytes | None]:
         if length == -1:
             values.append(None)
             continue
-        if length < 0:
-            raise InvalidResponse
         end = at + length
         if end + 2 > len(data):  # all that is missing at once: a large value is not put together over and over
             data, at, end = data[at:] + await stream.readexactly(end + 2 - len(data)), 0, length
+        if length < 0 or data[end : end + 2] != b"\r\n":
+            raise InvalidResponse
         values.append(data[at:end])
         at = end + 2
     if at != len(data):

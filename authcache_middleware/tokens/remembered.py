@@ -29,9 +29,9 @@ _DOTS: Final = 2
 
 @final
 class KnownToken(Kept):
-    """What a verified token says, and the moments between which the same keys would find the same."""
+    """What a verified token says, and the moments between which the same keys would find the same; never changed."""
 
-    __slots__ = ("claims", "earliest", "keys", "ready", "record_key", "source", "until")
+    __slots__ = ("claims", "earliest", "keys", "record_key", "source", "until")
 
     def __init__(  # noqa: PLR0917 - names at a call cost a new token a fiftieth
         self,
@@ -50,8 +50,6 @@ class KnownToken(Kept):
         self.source = source
         """Where its keys are fetched from; ``None`` where they are given, and so never change."""
         self.keys = keys
-        self.ready: tuple[Any, Any, Any] | None = None
-        """What whoever asks has made of it, so that it is made once; only he knows how long that is good."""
 
     def is_good(self, now: float) -> bool:
         """Whether the same keys would find the same now, and nothing is to be done for them."""

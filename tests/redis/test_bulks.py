@@ -63,6 +63,7 @@ async def test_an_error_is_read_to_its_end() -> None:
         b"*2\r\n$3\r\none\r\n$-2\r\n",
         b"*2\r\n$3\r\none\r\n$x\r\ntwo\r\n",
         b"*2\r\n$3\r\none\r\n\r\n",
+        b"*2\r\n$3\r\none??$3\r\ntwo\r\n",
         b"*2\r\n$3\r\none\r\n$3\r\ntwo\r\n$3\r\nsix\r\n",
     ],
 )
