@@ -109,6 +109,8 @@ class AuthCacheMiddleware:
     ) -> None:
         if not inspect.iscoroutinefunction(getattr(auth, "authenticate", None)):
             raise ConfigurationError("auth", f"an ASGI application needs an AsyncAuthCache, not {type(auth).__name__}")
+        if not callable(getattr(auth, "recall_or_nobody", None)):
+            raise ConfigurationError("auth", f"{type(auth).__name__} has no recall_or_nobody")
         self.app = app
         self._next = self._entrance(app)
         self._auth = auth
@@ -136,7 +138,7 @@ class AuthCacheMiddleware:
             return
         try:
             headers: Headers | None = self._headers(scope) if self._selective else scope["headers"]
-            recall = self._recall  # named before it is called, as below: see ``Story.recall``
+            recall = self._recall  # named before it is called, as below: see ``Story.recall_or_nobody``
             identity = NOBODY if headers is None else recall(headers) or await self._authenticate(headers)
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):

@@ -139,7 +139,7 @@ def requires(*scopes: str, **needs: Unpack[asgi.NeedsDict]) -> Callable[..., Awa
     needs are ``any_scope``, ``roles``, ``any_role`` and ``allows``, see ``asgi.Needs``. OpenAPI shows ``scopes`` in the
     lock (FastAPI 0.123.9 and newer) and ``roles`` behind them; it has no words for the others. What is no name raises
     ``ConfigurationError`` at once. What the lock shows is a dependency of its own, so where scopes are all that
-    is needed ``Security(current_user, scopes=[…])`` asks for the same at half the cost.
+    is needed ``Security(current_user, scopes=[…])`` asks for the same with one.
     """
     known_user = _KnownUser(asgi.requires(*scopes, **needs))
     shown = [*scopes, *needs.get("roles", ())]

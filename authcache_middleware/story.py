@@ -140,7 +140,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
                         raise InvalidRequestError("duplicate")
                     credentials = field
         except RefusedError as exc:
-            self._reported(exc)
+            self._report(exc)
             raise
         if credentials is None:
             self._reporter.nobody()
@@ -176,7 +176,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         try:
             token = verify(token_of(credentials), credentials, wall())
         except RefusedError as exc:
-            self._reported(exc)
+            self._report(exc)
             raise
         return self._recalled(token)
 
@@ -193,7 +193,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         try:
             identity = self._remembered(entry, token.claims)
         except (RefusedError, UnavailableError) as exc:
-            self._reported(exc)
+            self._report(exc)
             raise
         if identity is not None:
             if self._is_settled:
@@ -207,12 +207,11 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
         if self._seen is not None:
             self._seen.mark(token.record_key, self._wall())
 
-    def _reported(self, error: RefusedError | UnavailableError) -> RefusedError | UnavailableError:
+    def _report(self, error: RefusedError | UnavailableError) -> None:
         if isinstance(error, RefusedError):
             self._reporter.refusal(error)
         else:
             self._reporter.tell(Unavailable(error.reason))
-        return error
 
     async def authenticate(self, headers: Headers) -> Identity[UserT]:
         """The user whom the ``Authorization`` header of a request speaks for, and his credentials.
@@ -238,7 +237,7 @@ class Story(PresenceCalls, ProviderCalls, Generic[UserT]):
                     self._seen.mark(token.record_key, self._wall())
                 return identity
         except (RefusedError, UnavailableError) as exc:
-            self._reported(exc)
+            self._report(exc)
             raise
         self._reporter.nobody()
         raise MissingTokenError

@@ -91,6 +91,8 @@ class AuthCacheMiddleware:
         authenticate = getattr(auth, "authenticate", None)
         if not callable(authenticate) or inspect.iscoroutinefunction(authenticate):
             raise ConfigurationError("auth", f"a WSGI application needs an AuthCache, not {type(auth).__name__}")
+        if not callable(getattr(auth, "recall_or_nobody", None)):
+            raise ConfigurationError("auth", f"{type(auth).__name__} has no recall_or_nobody")
         self.app = app
         self._auth = auth
         self._recall, self._authenticate = auth.recall_or_nobody, auth.authenticate
@@ -116,7 +118,7 @@ class AuthCacheMiddleware:
             if self._selective:
                 headers = self._headers(environ, headers)
             if headers is not None:
-                recall = self._recall  # named before it is called: see ``Story.recall``
+                recall = self._recall  # named before it is called: see ``Story.recall_or_nobody``
                 user, auth = recall(headers) or self._authenticate(headers)
         except Exception as error:  # noqa: BLE001  whatever else it is, it is ours, and no reason to let anyone in
             if not (self.optional and isinstance(error, MissingTokenError) and error.absent):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faces import headers, settings, token_for
 
-from authcache_middleware import AsyncAuthCache, InvalidTokenError, User
+from authcache_middleware import AsyncAuthCache, ConfigurationError, InvalidTokenError, User, asgi, wsgi
 from authcache_middleware.testing import ManualClock, MemoryStore
 from authcache_middleware.tokens.verifier import TokenVerifier
 
@@ -354,3 +354,21 @@ async def recalled(ready: Ready) -> Any:
 
 async def dropped(ready: Ready) -> None:
     ready.auth._engine().memory.drop(ready.auth.key("1"))
+
+
+class OfOnesOwn:
+    def recall(self, _headers: object) -> None: ...
+
+    async def authenticate(self, _headers: object) -> None: ...
+
+
+class BlockingOfOnesOwn(OfOnesOwn):
+    def authenticate(self, _headers: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("middleware", "face"), [(asgi.AuthCacheMiddleware, OfOnesOwn()), (wsgi.AuthCacheMiddleware, BlockingOfOnesOwn())]
+)
+def test_a_face_that_the_middleware_cannot_ask_is_refused_by_name(middleware: Any, face: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"auth: .* has no recall_or_nobody"):
+        middleware(object(), auth=face)

@@ -94,7 +94,6 @@ class UserFlow:
         self._keys = keys
         self._issuer = issuer
         self._waits = waits
-        self._deadline = waits.deadline
         self._needs_sessions = needs_sessions
         self._reporter = reporter
         self._lease_ms = to_ms(waits.lease)
@@ -110,8 +109,8 @@ class UserFlow:
         On the blocking face a load that was begun in time is waited for, since nothing can interrupt it.
         """
         key = self._keys.record(subject)
-        monotonic = self._clock.monotonic  # named before it is called, see ``Story.recall``
-        deadline = monotonic() + self._deadline
+        monotonic = self._clock.monotonic  # named before it is called, see ``Story.recall_or_nobody``
+        deadline = monotonic() + self._waits.deadline
         try:
             # A flight that is older than a lease may hang in a loader, while another process has filled the record.
             if self._flights.find(key) is None or not self._flights.has_younger_than(key, self._waits.lease):

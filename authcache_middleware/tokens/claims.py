@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
@@ -69,6 +69,7 @@ def claims_of(
     session_id: str | None,
     scopes: tuple[str, ...],
     roles: tuple[str, ...],
+    opaque_id: str | None = None,
 ) -> Claims:
     """The same as ``Claims`` makes, for every token that is verified."""
     made: Any = _Unsealed.__new__(_Unsealed)
@@ -81,13 +82,14 @@ def claims_of(
     made.scopes = scopes
     made.members = members
     made.roles = roles
-    made.opaque_id = None
+    made.opaque_id = opaque_id
     made.__class__ = Claims
     sealed: Claims = made
     return sealed
 
 
-_parts = attrgetter(*(field.name for field in fields(Claims) if field.name != "members"))
+_PARTS = tuple(field.name for field in fields(Claims) if field.name != "members")
+_parts = attrgetter(*_PARTS)
 
 
 def parts_of(claims: Claims) -> tuple[Any, ...]:
@@ -98,19 +100,7 @@ def parts_of(claims: Claims) -> tuple[Any, ...]:
 
 def put_together(members: Mapping[str, Any], parts: Iterable[Any]) -> Claims:
     """The claims that have these members and parts."""
-    subject, issuer, expires_at, issued_at, token_id, session_id, scopes, roles, opaque_id = parts
-    claims = claims_of(
-        members,
-        subject=subject,
-        issuer=issuer,
-        expires_at=expires_at,
-        issued_at=issued_at,
-        token_id=token_id,
-        session_id=session_id,
-        scopes=scopes,
-        roles=roles,
-    )
-    return claims if opaque_id is None else replace(claims, opaque_id=opaque_id)
+    return claims_of(members, **dict(zip(_PARTS, parts, strict=True)))
 
 
 _NESTED = frozenset({dict, list})
